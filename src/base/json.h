@@ -1,0 +1,23 @@
+/* What we add to jansson. */
+#ifndef BASE_JSON_H
+#define BASE_JSON_H
+
+#include <jansson.h>
+
+#include "base/error.h"
+#include "base/str.h"
+
+static inline void cleanup_json_pointer(json_t **place) { json_decref(*place); }
+#define cleanup_json __attribute__((cleanup(cleanup_json_pointer)))
+
+/* Strict JSON of any type, no duplicate keys, nothing after it, nesting at most 2048 levels. ERR_INVALID with the
+ * place otherwise. The caller owns the reference. */
+json_t *json_read(struct str text, struct error *err) MUST_CHECK;
+/* Compact, with keys as inserted; the caller frees. NULL only when memory is out. */
+char *json_write(const json_t *value) MUST_CHECK;
+/* The string at `key`, or NULL when it is missing or of another type. Borrowed. */
+const char *json_text(const json_t *object, const char *key);
+/* RFC 7396 merge patch of `patch` into a copy of `target`; the caller owns the result. */
+json_t *json_merge_patch(const json_t *target, const json_t *patch) MUST_CHECK;
+
+#endif

@@ -7,6 +7,7 @@
 
 struct map {
     struct map_entry **buckets;
+    struct map_entry **entries;
     size_t bucket_count;
     size_t count;
 };

@@ -20,7 +20,7 @@ void metric_set(struct metric *metric, int64_t value);
 /* Histogram: one event that took `us` microseconds. */
 void metric_observe_us(struct metric *metric, int64_t us);
 
-/* Calls `collect` before each rendering, to set gauges that are known only by looking. */
+/* Calls `collect` before each rendering, to set gauges that are known only by looking. It must not make metrics. */
 void metrics_add_collector(void (*collect)(void *context), void *context);
 void metrics_remove_collector(void (*collect)(void *context), void *context);
 /* The whole exposition, families sorted by name. */

@@ -22,8 +22,10 @@ struct api_response {
     const char *content_type;           /* a literal */
     const char *allow;                  /* a literal for the Allow header (405), or NULL */
     unsigned retry_after_s;             /* 0: no such header */
+    char *next_cursor;                  /* owned; value of the X-Next-Cursor header, or NULL: there is no further page */
     struct buf body;
 };
+void api_response_clear(struct api_response *response);
 
 struct api;
 
@@ -40,7 +42,7 @@ void api_free(struct api *api);
 /* New settings after SIGHUP: caps, images, idle time, image. Publishes a new policy snapshot. */
 void api_reconfigure(struct api *api, const struct settings *settings);
 
-/* Answers one request whose path begins with "/api/v1/". Blocks. Always fills `response` (body from the heap, the caller frees). */
+/* Answers one request whose path begins with "/api/v1/". Blocks. Always fills `response`; the caller clears it. */
 void api_handle(struct api *api, const struct api_request *request, struct api_response *response);
 
 /* Reads policies and lifecycles from the store, builds a snapshot and publishes it. Called at start and by the handlers after each write. */

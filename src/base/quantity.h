@@ -1,6 +1,6 @@
 /* Sizes and CPU amounts as Kubernetes and Docker write them (orchestrator.md §3.3). Pure functions. */
-#ifndef POLICY_QUANTITY_H
-#define POLICY_QUANTITY_H
+#ifndef BASE_QUANTITY_H
+#define BASE_QUANTITY_H
 
 #include "base/str.h"
 

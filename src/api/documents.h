@@ -23,8 +23,8 @@ struct document {
 };
 void document_unref(struct document *document);
 
-/* From memory, never blocks: a new reference, or NULL. `*stale` tells that it is older than 300 s and should be refreshed by
- * documents_obtain() in the background while the old one is served. */
+/* From memory, never blocks: a new reference, or NULL. `*stale` tells that it is older than 300 s, or than the policy, and should be
+ * refreshed by documents_obtain() in the background while the old one is served. */
 struct document *documents_peek(struct documents *documents, enum document_kind kind, const char *policy_id, bool *stale) MUST_CHECK;
 /* Blocks until `deadline_ms`: from memory, the database, a running terminal of the policy, or, when `may_start`, one started for user `system`
  * and stopped again afterwards. Concurrent callers share one fetch. NULL with the reason on failure. */

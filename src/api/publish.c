@@ -1,0 +1,44 @@
+/* From the rows of the database to the snapshot that everyone reads. */
+#include "api/api.h"
+
+#include "base/json.h"
+
+static void clear_rows(struct policy_row *rows, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        policy_row_clear(&rows[i]);
+    free(rows);
+}
+
+/* The object that policy_snapshot_new() wants for each policy. A lifecycle whose policy is not stored belongs to a policy that may come,
+ * except `default`, which is always there. */
+static json_t *snapshot_rows(const struct policy_row *rows, size_t count, const json_t *lifecycles)
+{
+    json_t *array = json_array();
+
+    for (size_t i = 0; i < count; i++) {
+        json_t *row = json_pack("{s:s, s:O, s:s, s:s}", "id", rows[i].id, "data", rows[i].data,
+                                "created_at", rows[i].created_at, "updated_at", rows[i].updated_at);
+        json_t *lifecycle = json_object_get(lifecycles, rows[i].id);
+        if (lifecycle)
+            json_object_set(row, "lifecycle", lifecycle);
+        json_array_append_new(array, row);
+    }
+    return array;
+}
+
+int api_publish_policies(struct store *store, struct policies *policies, const struct settings *settings, struct error *err)
+{
+    cleanup_json json_t *lifecycles = NULL;
+    struct policy_row *rows = NULL;
+    size_t count = 0;
+
+    if (store_list_lifecycles(store, &lifecycles, err) < 0)
+        return error_wrap(err, "reading lifecycles");
+    if (store_list_policies(store, &rows, &count, err) < 0)
+        return error_wrap(err, "reading policies");
+    cleanup_json json_t *array = snapshot_rows(rows, count, lifecycles);
+    clear_rows(rows, count);
+    policies_publish(policies, policy_snapshot_new(policy_limits_new(settings), array));
+    return 0;
+}

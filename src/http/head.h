@@ -1,8 +1,9 @@
 /* Heads of HTTP/1.x messages: a strict parser over a caller's buffer, and helpers to write them anew.
  *
  * Nothing is copied: every `struct str` points into the buffer that was parsed. Refused rather than guessed at: bare CR or LF,
- * whitespace before ':', obsolete folding, control characters, both Content-Length and Transfer-Encoding, differing or
- * malformed lengths, any transfer coding but a single `chunked`, several Host fields. Pure functions, any thread. */
+ * whitespace before ':', obsolete folding, control characters, both Content-Length and Transfer-Encoding, a second or
+ * malformed Content-Length, any transfer coding but a single `chunked`, none (in HTTP/1.1) or several Host fields, responses that can have no
+ * body (1xx, 204) but announce one. Pure functions, any thread. */
 #ifndef HTTP_HEAD_H
 #define HTTP_HEAD_H
 
@@ -77,7 +78,7 @@ size_t http_count_field(const struct http_fields *fields, struct str name);
 /* Whether the comma list in the values of field `name` holds `token` (without case). */
 bool http_list_has(const struct http_fields *fields, struct str name, struct str token);
 /* Whether a proxy must not pass the field on: Connection, Keep-Alive, Proxy-*, TE, Trailer, Transfer-Encoding, Upgrade, and what the
- * message's Connection fields name. */
+ * message's Connection fields name (except Content-Length, without which the body would have no end). */
 bool http_is_hop_by_hop(const struct http_fields *fields, struct str name);
 /* "Not Found" for 404; "" for unknown codes. */
 const char *http_reason_phrase(int status);

@@ -206,10 +206,10 @@ static enum http_parse_result parse_field(struct head_cursor *cursor, struct htt
 
     if (result == HTTP_COMPLETE)
         result = head_parse_text(cursor, &field->value);
-    if (result == HTTP_COMPLETE)
-        result = head_parse_line_end(cursor);
+    if (result != HTTP_COMPLETE)
+        return result;
     field->value = trim_blanks(field->value);
-    return result;
+    return head_parse_line_end(cursor);
 }
 
 enum http_parse_result head_parse_fields(struct head_cursor *cursor, struct http_fields *fields, struct head_facts *facts)

@@ -80,9 +80,13 @@ struct settings {
         *kubernetes_crd_group, *kubernetes_crd_version;
     json_t *kubernetes_labels, *kubernetes_pod_security_context, *kubernetes_container_security_context,
         *kubernetes_node_selector, *kubernetes_tolerations;
+    struct text_list operator_namespaces;       /* empty: kubernetes_namespace only */
 
     enum log_level log_level;
     bool log_json;
+
+    bool ignored_ws_compression, ignored_replay_body_limit;     /* only for the warnings */
+    struct setting_source *sources;     /* one a row of the table: the texts, and where they came from */
 };
 
 /* Options of the command line that stand above the environment; NULL or negative = not given. */
@@ -90,11 +94,14 @@ struct settings_options {
     const char *host, *api_key;
     int64_t port, workers;
     bool open;
+    bool look_only;                     /* makes no state directory, only says whether it could be made */
 };
 
-/* Reads the environment, `.env` in the working directory (the environment wins) and `options` (may be NULL).
+/* Reads the environment, `.env` in the working directory (the environment wins) and `options` (may be NULL), and makes
+ * the state directory if it is missing. Empty values count as not given.
  * All mistakes are found in one go: on failure NULL, and `problems` holds one line for each, with the variable, its value
- * and what is allowed. `warnings` gets a line for each accepted but ignored value. The caller frees the result. */
+ * and what is allowed. `warnings` gets a line for each accepted but ignored value and each unknown name. The caller
+ * frees the result. */
 struct settings *settings_load(const struct settings_options *options, struct buf *problems, struct buf *warnings)
     MUST_CHECK;
 void settings_free(struct settings *settings);
@@ -104,5 +111,8 @@ void settings_print(const struct settings *settings, FILE *out);
 
 /* The rows of the table, for documentation (`terminals config --help`, the README's table): name, default, help. */
 void settings_print_help(FILE *out);
+
+/* After SIGHUP: a line in `warnings` for each setting that differs and needs a restart to take effect. */
+void settings_warn_restart(const struct settings *running, const struct settings *fresh, struct buf *warnings);
 
 #endif

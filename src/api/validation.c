@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "base/json.h"
+#include "policy/lenient.h"
 #include "policy/policy.h"
 
 #define MAX_POLICY_ID 128
@@ -48,41 +49,12 @@ const char *check_text(json_t *problems, struct location where, const json_t *va
     return json_string_value(value);
 }
 
-static bool bool_from_word(struct str word, bool *out)
-{
-    static const struct {
-        const char *word;
-        bool value;
-    } words[] = {
-        { "true", true }, { "1", true }, { "yes", true }, { "on", true }, { "t", true }, { "y", true },
-        { "false", false }, { "0", false }, { "no", false }, { "off", false }, { "f", false }, { "n", false },
-    };
-    for (size_t i = 0; i < COUNT_OF(words); i++)
-        if (str_equal_nocase(word, str_from(words[i].word))) {
-            *out = words[i].value;
-            return true;
-        }
-    return false;
-}
-
 bool check_bool(json_t *problems, struct location where, const json_t *value, bool *out)
 {
-    if (json_is_boolean(value)) {
-        *out = json_is_true(value);
+    struct complaint complaint;
+    if (lenient_boolean(value, out, &complaint))
         return true;
-    }
-    double number = json_number_value(value);
-    bool whole = json_is_integer(value) || (json_is_real(value) && (number == 0.0 || number == 1.0));
-    if (whole && (number == 0.0 || number == 1.0)) {
-        *out = number == 1.0;
-        return true;
-    }
-    if (json_is_string(value) && bool_from_word(str_of(json_string_value(value), json_string_length(value)), out))
-        return true;
-    if (whole || json_is_string(value))
-        problem_add(problems, where, "bool_parsing", "Input should be a valid boolean, unable to interpret input", value, NULL);
-    else
-        problem_add(problems, where, "bool_type", "Input should be a valid boolean", value, NULL);
+    problem_add(problems, where, complaint.type, complaint.message, value, NULL);
     return false;
 }
 
@@ -90,9 +62,10 @@ bool check_number(json_t *problems, struct location where, struct str text, int6
 {
     cleanup_json json_t *input = json_from_bytes(text);
 
-    if (!str_to_i64(str_trim(text), out)) {
-        problem_add(problems, where, "int_parsing", "Input should be a valid integer, unable to parse string as an integer",
-                    input, NULL);
+    struct complaint complaint;
+
+    if (!lenient_integer(input, out, &complaint)) {
+        problem_add(problems, where, complaint.type, complaint.message, input, NULL);
         return false;
     }
     if (*out >= least && *out <= most)

@@ -19,9 +19,9 @@ void problem_add_missing(json_t *problems, struct location where, const json_t *
 
 /* The text of `value`, at least one character. NULL, with a problem added, for another type or an empty one. */
 const char *check_text(json_t *problems, struct location where, const json_t *value);
-/* true, false, 1, 0 and the usual words for them. False, with a problem added, for anything else. */
+/* Read as leniently as in a policy. False, with a problem added, for anything else. */
 bool check_bool(json_t *problems, struct location where, const json_t *value, bool *out);
-/* A decimal number from `least` to `most` in a query's text. */
+/* A whole number from `least` to `most` in a query's text, read as leniently as in a policy. */
 bool check_number(json_t *problems, struct location where, struct str text, int64_t least, int64_t most, int64_t *out);
 /* A policy id; adds a problem when it is not one. */
 bool check_policy_id(json_t *problems, struct location where, struct str id);

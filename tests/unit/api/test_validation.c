@@ -46,7 +46,7 @@ static const struct number_row {
     int64_t value;
     const char *problem;        /* NULL: taken */
 } number_rows[] = {
-    { "1", 1, NULL }, { "1000", 1000, NULL }, { " 5 ", 5, NULL },
+    { "1", 1, NULL }, { "1000", 1000, NULL }, { " 5 ", 5, NULL }, { "+5", 5, NULL }, { "5.0", 5, NULL },
     { "x", 0, "{\"type\":\"int_parsing\",\"loc\":[\"query\",\"limit\"],\"msg\":\"Input should be a valid integer, unable to parse string "
               "as an integer\",\"input\":\"x\"}" },
     { "0", 0, "{\"type\":\"greater_than_equal\",\"loc\":[\"query\",\"limit\"],\"msg\":\"Input should be greater than or equal to 1\","

@@ -11,11 +11,11 @@
 #include "api/api.h"
 #include "api/documents.h"
 #include "auth/auth.h"
-#include "backend/docker/docker.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/pool.h"
 #include "base/secret.h"
+#include "commands/backends.h"
 #include "fleet/fleet.h"
 #include "gateway/gateway.h"
 #include "http/client.h"
@@ -139,19 +139,6 @@ static int take_generated_key(struct service *service, struct error *err)
     return 0;
 }
 
-static struct backend *make_backend(const struct settings *settings, struct error *err)
-{
-    switch (settings->backend) {
-    case BACKEND_DOCKER:
-        return docker_backend_new(settings, err);
-    case BACKEND_KUBERNETES:
-    case BACKEND_KUBERNETES_OPERATOR:
-        break;
-    }
-    error_set(err, ERR_INVALID, "this build runs terminals on Docker only: set TERMINALS_BACKEND=docker");
-    return NULL;
-}
-
 static struct fleet *make_fleet(const struct service *service)
 {
     const struct settings *settings = service->settings;
@@ -201,7 +188,7 @@ static int service_build(struct service *service, struct error *err)
         return -1;
     if (!(service->policies = make_policies(service, err)))
         return -1;
-    if (!(service->backend = make_backend(settings, err)))
+    if (!(service->backend = backend_from_settings(settings, err)))
         return -1;
     service->fleet = make_fleet(service);
     service->auth = auth_new(settings);

@@ -12,8 +12,8 @@
 
 struct store;
 
-/* Opens the database that `url` names, makes it or brings its schema to the head. `state_dir` is where a relative or
- * default SQLite path starts. */
+/* Opens the database that `url` names, makes it or brings its schema to the head. NULL or "" names terminals.db in
+ * `state_dir`; a relative SQLite path starts at the working directory, as in the original. */
 struct store *store_open(const char *url, const char *state_dir, struct error *err) MUST_CHECK;
 void store_close(struct store *store);
 
@@ -35,7 +35,7 @@ int store_create_policy(struct store *store, const char *id, const json_t *data,
 /* Replaces the data, or creates. */
 int store_put_policy(struct store *store, const char *id, const json_t *data, struct policy_row *row,
                      struct error *err) MUST_CHECK;
-/* Removes the policy with its lifecycle and its lifecycle states, in one transaction. */
+/* Removes the policy with its lifecycle, its lifecycle states and its documents, in one transaction. */
 int store_delete_policy(struct store *store, const char *id, struct error *err) MUST_CHECK;
 int store_count_policies(struct store *store, size_t *count, struct error *err) MUST_CHECK;
 

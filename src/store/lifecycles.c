@@ -1,0 +1,64 @@
+/* The table `policy_lifecycles`: one row a policy at most, its id the policy's. */
+#include "store/internal.h"
+
+static json_t *read_data(sqlite3_stmt *statement, int column, const char *policy_id, struct error *err)
+{
+    cleanup_free char *what = xasprintf("the lifecycle of policy '%s'", policy_id);
+    return column_object(statement, column, what, err);
+}
+
+int store_get_lifecycle(struct store *store, const char *policy_id, json_t **data, struct error *err)
+{
+    HOLD_STORE(store);
+    cleanup_statement sqlite3_stmt *statement = NULL;
+    *data = NULL;
+    if (database_query(&store->database, &statement, "SELECT data FROM policy_lifecycles WHERE policy_id = ?1",
+                       TEXTS(policy_id), err) < 0)
+        return -1;
+    int found = database_step(&store->database, statement, err);
+    if (found < 0)
+        return -1;
+    *data = found ? read_data(statement, 0, policy_id, err) : json_object();
+    return *data ? 0 : -1;
+}
+
+static int put_lifecycle(struct store *store, const char *policy_id, const char *data, struct error *err)
+{
+    char now[STORE_TIME_SIZE];
+    store_time_now(now);
+    int changed = database_write(&store->database,
+        "UPDATE policy_lifecycles SET data = ?2, updated_at = ?3 WHERE policy_id = ?1", TEXTS(policy_id, data, now), err);
+    if (changed == 0)
+        changed = database_write(&store->database,
+            "INSERT INTO policy_lifecycles (id, policy_id, data, created_at, updated_at) VALUES (?1, ?1, ?2, ?3, ?3)",
+            TEXTS(policy_id, data, now), err);
+    return changed < 0 ? -1 : 0;
+}
+
+int store_put_lifecycle(struct store *store, const char *policy_id, const json_t *data, struct error *err)
+{
+    HOLD_STORE(store);
+    cleanup_free char *text = json_write(data);
+    if (database_begin(&store->database, err) < 0)
+        return -1;
+    return database_end(&store->database, put_lifecycle(store, policy_id, text, err), err);
+}
+
+int store_list_lifecycles(struct store *store, json_t **by_policy, struct error *err)
+{
+    HOLD_STORE(store);
+    cleanup_statement sqlite3_stmt *statement = NULL;
+    cleanup_json json_t *map = json_object();
+    int more = database_query(&store->database, &statement, "SELECT policy_id, data FROM policy_lifecycles ORDER BY rowid",
+                              NULL, err);
+    *by_policy = NULL;
+    while (more >= 0 && (more = database_step(&store->database, statement, err)) > 0) {
+        cleanup_free char *policy_id = column_dup(statement, 0);
+        json_t *data = read_data(statement, 1, policy_id, err);
+        more = data && json_object_set_new(map, policy_id, data) == 0 ? 1 : -1;
+    }
+    if (more < 0)
+        return -1;
+    *by_policy = steal(&map);
+    return 0;
+}

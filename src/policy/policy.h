@@ -50,7 +50,7 @@ struct terminal_template {
     bool restricted;
     bool allow_sudo;
     bool net_admin;                     /* OPEN_TERMINAL_ALLOWED_DOMAINS is set: the image's own filter needs NET_ADMIN */
-    json_t *policy;                     /* the stored data, for what only one backend understands (podTemplate) */
+    json_t *policy;                     /* the data with its types put right, for what only one backend understands (podTemplate) */
 };
 void terminal_template_free(struct terminal_template *template);
 
@@ -72,20 +72,23 @@ struct policy_snapshot;
 struct policy_limits *policy_limits_new(const struct settings *settings) MUST_CHECK;
 void policy_limits_free(struct policy_limits *limits);
 
-/* Takes the limits over. `rows`: array of {id, data, created_at, updated_at, lifecycle?} objects. A stored policy that does
- * not parse stays in the snapshot; resolving it fails with ERR_INVALID_POLICY. */
+/* Takes the limits over. `rows`: array of {id, data, created_at, updated_at, lifecycle?} objects; a row for `default` without
+ * `data` brings only a lifecycle for the built-in policy. A stored policy that does not parse stays in the snapshot; resolving
+ * it fails with ERR_INVALID_POLICY. */
 struct policy_snapshot *policy_snapshot_new(struct policy_limits *limits, const json_t *rows) MUST_CHECK;
 struct policy_snapshot *policy_snapshot_ref(struct policy_snapshot *snapshot);
 void policy_snapshot_unref(struct policy_snapshot *snapshot);
 const struct policy_limits *policy_snapshot_limits(const struct policy_snapshot *snapshot);
 /* NULL: no such policy. `default` is always there. The result lives as long as the snapshot. */
 const struct policy *policy_snapshot_find(const struct policy_snapshot *snapshot, struct str policy_id);
+/* How many are stored; the built-in one does not count. */
 size_t policy_snapshot_count(const struct policy_snapshot *snapshot);
 
 /* What a terminal of this policy is started with. ERR_IMAGE_NOT_ALLOWED, ERR_INVALID_POLICY. */
 struct terminal_template *policy_resolve(const struct policy_snapshot *snapshot, const struct policy *policy,
                                          struct error *err) MUST_CHECK;
-/* Whether a caller with this identity may use the policy (§2.2, `access`). `email` and `role` may be NULL. */
+/* Whether a caller with this identity may use the policy (§2.2, `access`): his id or e-mail is among the users, or his role among
+ * the roles. `email` and `role` may be NULL. */
 bool policy_allows(const struct policy *policy, const char *user_id, const char *email, const char *role);
 
 /* --- the current snapshot ------------------------------------------------------------------------------------ */

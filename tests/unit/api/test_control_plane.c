@@ -88,9 +88,10 @@ void fleet_policies_changed(struct fleet *fleet)
 
 /* --- what each test has ------------------------------------------------------------------------------------------- */
 
-static char *allowed[] = { "open-terminal:*" };
+static char *allowed[] = { (char *)"open-terminal:*" };
 static struct settings settings = {
-    .image = "open-terminal:0.14.5", .max_cpu = "2", .max_memory = "4Gi", .allowed_images = { allowed, 1 }, .idle_timeout_minutes = 30,
+    .image = (char *)"open-terminal:0.14.5", .max_cpu = (char *)"2", .max_memory = (char *)"4Gi", .allowed_images = { allowed, 1 },
+    .idle_timeout_minutes = 30,
 };
 
 struct fixture {
@@ -406,7 +407,7 @@ static void new_settings_are_in_force_at_once(void **state)
     struct fixture *fixture = *state;
     struct settings lower = settings;
 
-    lower.max_cpu = "1";
+    lower.max_cpu = (char *)"1";
     api_reconfigure(fixture->api, &lower);
     expect(fixture, "PUT", "/api/v1/policies/a", "{\"cpu_limit\":\"4\"}", "{\"cpu_limit\":\"1\"}");
 }

@@ -2,6 +2,7 @@
  * lost. Nothing is decided here: a terminal whose observed state was touched is put into the work queue. */
 #include "fleet/internal.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/secret.h"
 
@@ -96,6 +97,8 @@ static void record(struct terminal *terminal, const struct observation *seen)
         retire_instance(terminal);
     if (known->phase == OBSERVED_RUNNING && seen->phase != OBSERVED_RUNNING)
         terminal->healthy = false;
+    if (known->phase != seen->phase)
+        known->since_ms = clock_monotonic_ms();
     known->phase = seen->phase;
     known->ready = seen->ready;
     known->failure = seen->failure;

@@ -253,8 +253,9 @@ void terminals_stop(struct exchange *exchange)
         return;
     }
     log_selection("terminal stopped on request", &selection, &result);
-    api_answer_json(exchange->response, 200, json_pack("{s:i, s:i, s:i}", "matched", (int)result.matched, "stopped",
-                                                   (int)result.stopped, "skipped_active", (int)result.skipped_active));
+    api_answer_json(exchange->response, 200,
+                    json_pack("{s:i, s:i, s:i}", "matched", (int)result.matched, "stopped", (int)result.stopped,
+                              "skipped_active", (int)result.skipped_active));
 }
 
 void terminals_refresh(struct exchange *exchange)
@@ -274,6 +275,6 @@ void terminals_refresh(struct exchange *exchange)
         return;
     log_selection("terminals refreshed on request", &selection, &result);
     api_answer_json(exchange->response, 200,
-                json_pack("{s:i, s:i, s:i, s:i}", "matched", (int)result.matched, "refreshed", (int)result.stopped,
-                          "reset", (int)result.reset, "skipped_active", (int)result.skipped_active));
+                    json_pack("{s:i, s:i, s:i, s:i}", "matched", (int)result.matched, "refreshed", (int)result.stopped,
+                              "reset", (int)result.reset, "skipped_active", (int)result.skipped_active));
 }

@@ -123,6 +123,8 @@ static void logs_are_unframed_and_stripped(void **state)
         { "a long line is cut in front", STR_LITERAL("0123456789"), 4, "6789" },
         { "never inside a character", STR_LITERAL("x\xc3\xa4\xc3\xb6"), 3, "\xc3\xb6" },
         { "not UTF-8", STR_LITERAL("\xff\xfe text"), 500, "(not UTF-8)" },
+        { "what the image's own init says of ours", STR_LITERAL("[WARN  tini (8)] Tini is not running as PID 1\nZombie processes will not be re-parented to Tini, so\n"
+          "To fix the problem, use the -s option or set the environment variable TINI_SUBREAPER to\nreal trouble\n"), 500, "real trouble" },
         { "nothing", STR_LITERAL(""), 500, "" },
     };
 

@@ -103,10 +103,15 @@ static bool pass_on(struct client *client, bool client_side, struct str data)
 {
     struct terminal_socket *socket = client->socket;
     struct stream *to = client_side ? &client->upstream->stream : &client->stream;
+    struct ws_follower *follower = client_side ? &socket->from_client : &socket->from_guest;
     struct ws_seen seen = { 0 };
     size_t good = 0;
-    bool fine = ws_follow(client_side ? &socket->from_client : &socket->from_guest, data, &good, &seen);
+    bool whole = ws_follower_at_boundary(follower);
+    bool fine = ws_follow(follower, data, &good, &seen);
 
+    /* The malformed frame is not passed on: where it began the other side still stands between frames, and can be told. */
+    if (!fine && (whole || good > 0))
+        ws_follow_init(follower, client_side);
     if (seen.binary || (!client_side && seen.text))
         route_touch(client->lane->route, client->worker->now_ms);
     if (!client_side)

@@ -102,7 +102,7 @@ bool fleet_is_ready(struct fleet *f, struct error *err)
     return fleet.ready;
 }
 
-static struct waiter *await_waiter(void)
+static inline struct waiter *await_waiter(void)
 {
     for (int i = 0; i < PATIENCE_MS; i++) {
         pthread_mutex_lock(&fleet.lock);
@@ -289,7 +289,7 @@ static void set_patience(int fd)
     (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 }
 
-static int client_connect(void)
+static inline int client_connect(void)
 {
     struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
                                    .sin_port = htons((uint16_t)gateway_port(gateway)) };
@@ -300,7 +300,7 @@ static int client_connect(void)
 }
 
 /* The gateway's next connection to the guest. */
-static int guest_accept(void)
+static inline int guest_accept(void)
 {
     struct pollfd wait = { .fd = guest_listener, .events = POLLIN };
     if (poll(&wait, 1, PATIENCE_MS) != 1)
@@ -311,20 +311,20 @@ static int guest_accept(void)
     return fd;
 }
 
-static bool guest_is_dialled(int within_ms)
+static inline bool guest_is_dialled(int within_ms)
 {
     struct pollfd wait = { .fd = guest_listener, .events = POLLIN };
     return poll(&wait, 1, within_ms) == 1;
 }
 
-static void say(int fd, const char *text)
+static inline void say(int fd, const char *text)
 {
     size_t len = strlen(text);
     assert_int_equal(send(fd, text, len, MSG_NOSIGNAL), len);
 }
 
 /* Reads until `text` ends with `needle`; NUL-terminated, in a static buffer. */
-static const char *hear_until(int fd, const char *needle)
+static inline const char *hear_until(int fd, const char *needle)
 {
     static char text[200000];
     size_t len = 0, want = strlen(needle);
@@ -341,10 +341,10 @@ static const char *hear_until(int fd, const char *needle)
     return text;
 }
 
-static const char *hear_head(int fd) { return hear_until(fd, "\r\n\r\n"); }
+static inline const char *hear_head(int fd) { return hear_until(fd, "\r\n\r\n"); }
 
 /* Reads exactly `expected`. */
-static void hear(int fd, const char *expected)
+static inline void hear(int fd, const char *expected)
 {
     size_t want = strlen(expected);
     cleanup_free char *text = calloc(1, want + 1);
@@ -357,7 +357,7 @@ static void hear(int fd, const char *expected)
     assert_string_equal(text, expected);
 }
 
-static void hear_end(int fd)
+static inline void hear_end(int fd)
 {
     char byte;
     ssize_t got = recv(fd, &byte, 1, 0);
@@ -367,7 +367,7 @@ static void hear_end(int fd)
         fail_msg("the connection stays open");
 }
 
-static bool is_silent(int fd, int for_ms)
+static inline bool is_silent(int fd, int for_ms)
 {
     struct pollfd wait = { .fd = fd, .events = POLLIN };
     return poll(&wait, 1, for_ms) == 0;
@@ -379,7 +379,7 @@ static bool is_silent(int fd, int for_ms)
     do { if (strstr((text), (part))) fail_msg("\"%s\" is unwanted in:\n%s", (part), (text)); } while (0)
 
 /* The rest of an answer whose head was heard. */
-static const char *hear_body(int fd, const char *head)
+static inline const char *hear_body(int fd, const char *head)
 {
     static char body[200000];
     const char *field = strstr(head, "Content-Length: ");
@@ -397,7 +397,7 @@ static const char *hear_body(int fd, const char *head)
 }
 
 /* One request on a connection of its own: checks status and, when not NULL, the whole body. */
-static void expect_answer(const char *request, int status, const char *body)
+static inline void expect_answer(const char *request, int status, const char *body)
 {
     char line[32];
     int fd = client_connect();

@@ -55,11 +55,10 @@ def cpu_seconds(pid):
 
 
 def resident_kb(pid):
+    """(all of it, the part that is the process's own: the rest are pages of libraries that every process shares)"""
     with open(f"/proc/{pid}/status", encoding="utf-8") as file:
-        for line in file:
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1])
-    raise RuntimeError(f"process {pid} has no resident memory")
+        sizes = dict(line.split(":", 1) for line in file if line.startswith(("VmRSS:", "RssAnon:")))
+    return int(sizes["VmRSS"].split()[0]), int(sizes["RssAnon"].split()[0])
 
 
 class Process:

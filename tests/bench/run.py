@@ -138,11 +138,13 @@ def throughput_table(found):
 
 def single_lines(results):
     if found := results.get("new-user"):
-        yield f"new user's first request: {found['total_ms']:.0f} ms, engine and guest alone {found['floor_ms']:.0f} ms: {found['overhead_ms']:+.1f} ms of ours"
+        yield (f"new user's first request: {found['total_ms']:.0f} ms, engine and guest alone {found['floor_ms']:.0f} ms: "
+               f"{found['overhead_ms']:+.1f} ms of ours (best against best {found['best_overhead_ms']:+.1f})")
     if found := results.get("start-up"):
         yield f"start-up to /ready: {found['ready_ms']:.0f} ms; with 200 containers {found['ready_ms_200_containers']:.0f} ms"
     if found := results.get("memory"):
-        yield f"resident memory: {found['rss_mb']:.1f} MB; with 10000 known terminals {found['rss_mb_10000_terminals']:.1f} MB"
+        yield (f"resident memory: {found['rss_mb']:.1f} MB ({found['own_mb']:.1f} without shared libraries); with 10000 known terminals "
+               f"{found['rss_mb_10000_terminals']:.1f} MB ({found['own_mb_10000_terminals']:.1f})")
     if found := results.get("crowd"):
         yield (f"{found['users']} new users at once: all after {found['all_ms'] / 1e3:.1f} s, median wait {found['median_wait_ms'] / 1e3:.1f} s, "
                f"longest {found['longest_wait_ms'] / 1e3:.1f} s; engine and guests alone {found['floor_ms'] / 1e3:.1f} s")

@@ -207,6 +207,14 @@ static inline void guest_appears(struct fixture *f, const char *user)
     pthread_mutex_unlock(&f->engine.lock);
 }
 
+static inline bool knows_engine_is_away(struct fixture *f)
+{
+    pthread_mutex_lock(&f->fleet->lock);
+    bool away = f->fleet->unreachable;
+    pthread_mutex_unlock(&f->fleet->lock);
+    return away;
+}
+
 static inline bool is_listed(struct fixture *f) { return fleet_is_ready(f->fleet, NULL); }
 
 #endif

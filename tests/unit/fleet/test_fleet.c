@@ -166,6 +166,61 @@ static void limits_per_user_are_kept_but_not_for_the_system(void **state)
     }
 }
 
+struct listener {
+    int fd;
+    pthread_t thread;
+};
+
+static void *answer_health(void *argument)
+{
+    const struct listener *listener = argument;
+    static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    char request[512];
+    for (int client; (client = accept(listener->fd, NULL, NULL)) >= 0; close(client))
+        if (read(client, request, sizeof request) > 0)
+            (void)!write(client, answer, sizeof answer - 1);
+    return NULL;
+}
+
+static void a_guest_is_ready_once_it_answers_and_ended_when_it_refuses(void **state)
+{
+    struct fixture *f = *state;
+    struct listener listener = { .fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0) };
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t len = sizeof address;
+    struct asked asked;
+    assert_int_equal(bind(listener.fd, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(getsockname(listener.fd, (struct sockaddr *)&address, &len), 0);
+    f->engine.port = ntohs(address.sin_port);
+    fleet_begin(f);
+    assert_int_equal(want(f, "ann", &asked), WANT_WAITING);
+    EVENTUALLY(guest_phase(f, "ann") == OBSERVED_RUNNING);
+    sleep_ms(50);
+    assert_int_equal(asked.answers, 0);
+    assert_int_equal(phase_of(f, "ann"), TERMINAL_STARTING);
+    assert_int_equal(listen(listener.fd, 16), 0);
+    listener.thread = thread_start("guest", answer_health, &listener);
+    EVENTUALLY(asked.answers == 1);
+    struct route *route = asked.route;
+    assert_int_equal(route->endpoint.port, f->engine.port);
+
+    /* Suspected without reason, it stays. */
+    fleet_suspect(f->fleet, route);
+    sleep_ms(50);
+    assert_false(route_is_withdrawn(route));
+
+    /* Nothing listens any more: it is stopped, after SUSPECT_MS; here sooner. */
+    shutdown(listener.fd, SHUT_RDWR);
+    pthread_join(listener.thread, NULL);
+    close(listener.fd);
+    pthread_mutex_lock(&f->fleet->lock);
+    health_begin_probe(f->fleet, table_find(f->fleet, route->key), 50);
+    pthread_mutex_unlock(&f->fleet->lock);
+    EVENTUALLY(route_is_withdrawn(route));
+    EVENTUALLY(guest_phase(f, "ann") == OBSERVED_ABSENT);
+    route_unref(route);
+}
+
 /* --- the engine ----------------------------------------------------------------------------------------------- */
 
 static void before_the_first_listing_wants_wait(void **state)
@@ -206,14 +261,6 @@ static void an_engine_that_was_never_reached_refuses_wants_with_its_text(void **
     SET(f, hold_listing, false);
     EVENTUALLY(is_listed(f));
     route_unref(obtain(f, "ann"));
-}
-
-static bool knows_engine_is_away(struct fixture *f)
-{
-    pthread_mutex_lock(&f->fleet->lock);
-    bool away = f->fleet->unreachable;
-    pthread_mutex_unlock(&f->fleet->lock);
-    return away;
 }
 
 static void routes_stay_when_the_engine_goes(void **state)
@@ -372,193 +419,7 @@ static void another_instance_gets_another_route(void **state)
     route_unref(next);
 }
 
-/* --- stopping ------------------------------------------------------------------------------------------------- */
-
-static struct stop_result stop(struct fixture *f, const char *user, bool only_idle, bool reset)
-{
-    struct terminal_filter filter = { .user_id = user };
-    struct stop_result result;
-    struct error err = { 0 };
-    int status = fleet_stop(f->fleet, &filter, only_idle, reset, &result, &err);
-    if (status < 0)
-        print_message("  %s\n", err.text);
-    assert_int_equal(status, 0);
-    return result;
-}
-
-static void a_stop_is_done_when_it_returns(void **state)
-{
-    struct fixture *f = *state;
-    fleet_begin(f);
-    struct route *route = obtain(f, "ann");
-    struct stop_result result = stop(f, "ann", false, false);
-    assert_int_equal(result.matched, 1);
-    assert_int_equal(result.stopped, 1);
-    assert_int_equal(result.skipped_active, 0);
-    assert_true(route_is_withdrawn(route));
-    assert_int_equal(guest_phase(f, "ann"), OBSERVED_ABSENT);
-    assert_int_equal(phase_of(f, "ann"), -1);
-    assert_int_equal(stop(f, "ann", false, false).matched, 0);
-    assert_int_equal(f->engine.wipes, 0);
-    route_unref(route);
-}
-
-static void only_idle_skips_who_is_in_use(void **state)
-{
-    struct fixture *f = *state;
-    f->options.refresh_idle_s = 0;
-    fleet_begin(f);
-    struct route *route = obtain(f, "ann");
-    atomic_fetch_add(&route->websockets, 1);
-    assert_int_equal(stop(f, "ann", true, false).skipped_active, 1);
-    atomic_fetch_sub(&route->websockets, 1);
-    assert_true(route_enter(route, clock_monotonic_ms()));
-    assert_int_equal(stop(f, "ann", true, false).skipped_active, 1);
-    route_leave(route, clock_monotonic_ms());
-    assert_false(route_is_withdrawn(route));
-    struct stop_result result = stop(f, "ann", true, false);
-    assert_int_equal(result.stopped, 1);
-    assert_int_equal(result.skipped_active, 0);
-    route_unref(route);
-}
-
-static void only_idle_skips_recent_traffic(void **state)
-{
-    struct fixture *f = *state;
-    fleet_begin(f);
-    route_unref(obtain(f, "ann"));
-    assert_int_equal(stop(f, "ann", true, false).skipped_active, 1);
-    assert_int_equal(phase_of(f, "ann"), TERMINAL_READY);
-}
-
-static void a_refresh_with_reset_empties_the_home(void **state)
-{
-    struct fixture *f = *state;
-    fleet_begin(f);
-    route_unref(obtain(f, "ann"));
-    struct stop_result result = stop(f, "ann", false, true);
-    assert_int_equal(result.matched, 1);
-    assert_int_equal(result.stopped, 1);
-    assert_int_equal(result.reset, 1);
-    assert_int_equal(f->engine.wipes, 1);
-}
-
-static void a_reset_reaches_homes_of_terminals_that_do_not_run(void **state)
-{
-    struct fixture *f = *state;
-    struct error err;
-    struct activity_update updates[] = { { "ann", "default", "default", "2026-01-01T00:00:00Z" },
-                                         { "bob", "default", "default", "2026-01-01T00:00:00Z" } };
-    assert_int_equal(store_put_activity(f->store, updates, 2, &err), 0);
-    fleet_begin(f);
-    EVENTUALLY(is_listed(f));
-    struct stop_result result = stop(f, "ann", false, true);
-    assert_int_equal(result.matched, 1);
-    assert_int_equal(result.reset, 1);
-    assert_int_equal(f->engine.wipes, 1);
-    assert_int_equal(stop(f, NULL, true, true).matched, 2);
-    assert_int_equal(stop(f, "ann", false, false).matched, 0);
-}
-
-static void who_waits_while_it_stops_gets_the_next_start(void **state)
-{
-    struct fixture *f = *state;
-    struct asked asked;
-    fleet_begin(f);
-    route_unref(obtain(f, "ann"));
-    SET(f, stop_ms, 100);
-    guest_turns(f, "ann", OBSERVED_STOPPED);
-    EVENTUALLY(phase_of(f, "ann") == TERMINAL_STOPPING);
-    assert_int_equal(want(f, "ann", &asked), WANT_WAITING);
-    EVENTUALLY(asked.answers == 1);
-    assert_non_null(asked.route);
-    assert_int_equal(f->engine.starts, 2);
-    route_unref(asked.route);
-}
-
-static void a_stop_during_a_start_ends_the_guest_and_serves_the_waiter_anew(void **state)
-{
-    struct fixture *f = *state;
-    struct asked asked;
-    f->engine.start_ms = 100;
-    fleet_begin(f);
-    EVENTUALLY(is_listed(f));
-    assert_int_equal(want(f, "ann", &asked), WANT_WAITING);
-    EVENTUALLY(f->engine.starts == 1);
-    assert_int_equal(stop(f, "ann", false, false).stopped, 1);
-    EVENTUALLY(asked.answers == 1);
-    assert_non_null(asked.route);
-    assert_int_equal(f->engine.starts, 2);
-    assert_int_equal(f->engine.double_starts, 0);
-    route_unref(asked.route);
-}
-
-static void a_stop_that_fails_is_reported_and_the_terminal_stays_usable(void **state)
-{
-    struct fixture *f = *state;
-    struct terminal_filter filter = { .user_id = "ann" };
-    struct stop_result result;
-    struct error err;
-    f->options.stop_timeout_s = 1;
-    fleet_begin(f);
-    route_unref(obtain(f, "ann"));
-    SET(f, stop_fails, ERR_INTERNAL);
-    assert_int_equal(fleet_stop(f->fleet, &filter, false, false, &result, &err), -1);
-    assert_int_equal(result.matched, 1);
-    assert_int_equal(result.stopped, 0);
-    EVENTUALLY(has_route(f, "ann"));
-}
-
-static void a_hung_stop_delays_no_other(void **state)
-{
-    struct fixture *f = *state;
-    f->options.stop_timeout_s = 1;
-    fleet_begin(f);
-    route_unref(obtain(f, "ann"));
-    route_unref(obtain(f, "bob"));
-    SET(f, stop_ms, 3000);
-    struct asked asked;
-    guest_turns(f, "ann", OBSERVED_STOPPED);
-    EVENTUALLY(f->engine.stops == 1);
-    SET(f, stop_ms, 0);
-    int64_t began_ms = clock_monotonic_ms();
-    assert_int_equal(stop(f, "bob", false, false).stopped, 1);
-    assert_true(clock_monotonic_ms() - began_ms < 1500);
-    assert_int_equal(want(f, "ann", &asked), WANT_WAITING);
-    EVENTUALLY(asked.answers == 1);
-    assert_int_equal(asked.class, ERR_TIMEOUT);
-    EVENTUALLY(guest_phase(f, "ann") == OBSERVED_ABSENT);
-}
-
-static void nothing_is_stopped_while_the_engine_is_away(void **state)
-{
-    struct fixture *f = *state;
-    struct stop_result result;
-    struct error err;
-    fleet_begin(f);
-    route_unref(obtain(f, "ann"));
-    pthread_mutex_lock(&f->engine.lock);
-    error_set(&f->engine.unreachable, ERR_UNAVAILABLE, "gone");
-    pthread_mutex_unlock(&f->engine.lock);
-    EVENTUALLY(knows_engine_is_away(f));
-    assert_int_equal(fleet_stop(f->fleet, NULL, false, false, &result, &err), -1);
-    assert_int_equal(err.class, ERR_UNAVAILABLE);
-    assert_true(has_route(f, "ann"));
-}
-
-static void stopped_remains_are_cleared_away_by_the_next_want(void **state)
-{
-    struct fixture *f = *state;
-    f->engine.lose_events = true;
-    guest_appears(f, "ann");
-    guest_turns(f, "ann", OBSERVED_STOPPED);
-    fleet_begin(f);
-    EVENTUALLY(is_listed(f));
-    SET(f, lose_events, false);
-    struct route *route = obtain(f, "ann");
-    assert_string_not_equal(route->guest_key, "their-key");
-    route_unref(route);
-}
+/* --- ends ---------------------------------------------------------------------------------------------------- */
 
 static void the_end_of_the_service_answers_everyone(void **state)
 {
@@ -628,26 +489,6 @@ static void documents_find_any_terminal_of_the_policy_and_image(void **state)
     assert_null(fleet_find_route_of_policy(f->fleet, "other", "guest:1"));
 }
 
-static void absent_terminals_are_forgotten(void **state)
-{
-    struct fixture *f = *state;
-    fleet_begin(f);
-    for (int i = 0; i < 10; i++) {
-        char user[8];
-        snprintf(user, sizeof user, "u%d", i);
-        route_unref(obtain(f, user));
-    }
-    assert_int_equal(stop(f, NULL, false, false).stopped, 10);
-    idle_write_activity(f->fleet);
-    EVENTUALLY((janitor_forget(f->fleet), f->fleet->by_key.count == 0));
-    assert_int_equal(f->fleet->by_name.count, 0);
-    assert_int_equal(f->fleet->live_by_user.count, 0);
-    struct fleet_counts counts;
-    fleet_count(f->fleet, &counts);
-    for (unsigned i = 0; i <= TERMINAL_FAILED; i++)
-        assert_int_equal(counts.by_phase[i], 0);
-}
-
 static void the_phases_change_only_as_the_table_says(void **state)
 {
     static const char *const rows[] = { "-S.T.", "A-RTF", "AS-T.", "AS.-F", "AS.T-" };  /* from, to: A S R T F */
@@ -666,6 +507,7 @@ int main(void)
         CASE(a_failed_start_is_told_and_tried_again_after_its_back_off),
         CASE(a_guest_that_exits_while_starting_is_reported_and_removed),
         CASE(a_guest_that_never_answers_is_stopped_at_the_deadline),
+        CASE(a_guest_is_ready_once_it_answers_and_ended_when_it_refuses),
         CASE(starts_side_by_side_are_limited_and_all_are_served),
         CASE(limits_are_kept),
         CASE(limits_per_user_are_kept_but_not_for_the_system),
@@ -680,22 +522,10 @@ int main(void)
         CASE(doubled_and_late_events_change_nothing),
         CASE(old_news_of_an_earlier_guest_is_ignored),
         CASE(another_instance_gets_another_route),
-        CASE(a_stop_is_done_when_it_returns),
-        CASE(only_idle_skips_who_is_in_use),
-        CASE(only_idle_skips_recent_traffic),
-        CASE(a_refresh_with_reset_empties_the_home),
-        CASE(a_reset_reaches_homes_of_terminals_that_do_not_run),
-        CASE(who_waits_while_it_stops_gets_the_next_start),
-        CASE(a_stop_during_a_start_ends_the_guest_and_serves_the_waiter_anew),
-        CASE(a_stop_that_fails_is_reported_and_the_terminal_stays_usable),
-        CASE(a_hung_stop_delays_no_other),
-        CASE(nothing_is_stopped_while_the_engine_is_away),
-        CASE(stopped_remains_are_cleared_away_by_the_next_want),
         CASE(the_end_of_the_service_answers_everyone),
         CASE(a_blocking_caller_gives_up_at_its_deadline),
         CASE(the_list_is_sorted_and_filtered),
         CASE(documents_find_any_terminal_of_the_policy_and_image),
-        CASE(absent_terminals_are_forgotten),
         cmocka_unit_test(the_phases_change_only_as_the_table_says),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -56,7 +56,7 @@ static void disturb(unsigned dice, const char *user)
     switch (dice % 9) {
     case 0: guest_turns(f, user, OBSERVED_STOPPED); break;
     case 1: guest_appears(f, user); break;
-    case 2: SET(f, lose_events, dice % 2 == 0); break;
+    case 2: SET(f, lose_events, dice % 5 == 0); break;
     case 3: SET(f, double_events, dice % 2 == 0); break;
     case 4: SET(f, start_fails, dice % 23 == 0 ? ERR_NO_CAPACITY : ERR_NONE); break;
     case 5: SET(f, exit_at_start, dice % 19 == 0); break;

@@ -4,9 +4,7 @@ static bool copy_text(char *out, size_t size, struct str text)
 {
     if (text.len >= size)
         return false;
-    if (text.len > 0)
-        memcpy(out, text.data, text.len);
-    out[text.len] = '\0';
+    (void)snprintf(out, size, "%.*s", STR_ARG(text));        /* no text here holds a NUL */
     return true;
 }
 

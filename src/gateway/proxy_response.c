@@ -12,13 +12,7 @@
 
 /* --- the session of POST /api/terminals --------------------------------------------------------------------------- */
 
-static void capture_piece(void *context, struct str piece)
-{
-    struct client *client = context;
-    if (!buf_append_str(&client->gathered, piece))
-        client->capture = false;
-}
-
+/* Before the client can have read the answer and come back for the session, perhaps to another worker. */
 static void remember_session(struct client *client)
 {
     struct str header = client->session_header ? str_from(client->session_header) : (struct str){ 0 };
@@ -26,10 +20,20 @@ static void remember_session(struct client *client)
 
     if (!client->capture || client->status < 200 || client->status > 299)
         return;
+    client->capture = false;
     answer = json_read(buf_str(&client->gathered), NULL);
     const char *id = json_is_object(answer) ? json_text(answer, "id") : NULL;
     if (id)
         route_remember_session(client->lane->route, str_from(id), header, client->session_header != NULL);
+}
+
+static void capture_piece(void *context, struct str piece)
+{
+    struct client *client = context;
+    if (!buf_append_str(&client->gathered, piece))
+        client->capture = false;
+    if (client->response_body.done)
+        remember_session(client);
 }
 
 /* --- the end -------------------------------------------------------------------------------------------------------- */

@@ -459,6 +459,8 @@ static void client_that_leaves_cancels_its_request(void **state)
     (void)close(client);
     hear_end(guest);
     (void)close(guest);
+    for (int i = 0; i < 1000 && atomic_load(&fleet.route->active_requests) > 0; i++)
+        usleep(1000);
     assert_int_equal(atomic_load(&fleet.route->active_requests), 0);
 }
 

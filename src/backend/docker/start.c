@@ -21,6 +21,7 @@ struct attempt {
     char *id;                           /* the container that this call made */
     bool pulled;
     bool adopted;
+    bool lost;                          /* somebody removed the container between create and start */
 };
 
 static int64_t time_left_ms(const struct terminal_spec *spec)
@@ -237,6 +238,7 @@ static int post_start(struct attempt *attempt, struct error *err)
 
     if (engine_call(attempt->docker->engine, &request, &answer, err) == 0)
         return 0;
+    attempt->lost = (answer.status == 404 && strstr(err->text, "No such container")) || (answer.status == 409 && strstr(err->text, "marked for removal"));
     /* The image's entry point, a mount's source, the runtime: nothing that another try would change. */
     if (answer.status == 400)
         err->class = ERR_INVALID_POLICY;
@@ -277,7 +279,7 @@ static int run_attempt(struct attempt *attempt, char legacy[static TERMINAL_NAME
     return post_start(attempt, err);
 }
 
-/* `*again`: the managed network had gone; it is worth one more try. */
+/* `*again`: the managed network or the new container had gone; it is worth one more try. */
 static int start_once(struct docker *docker, const struct terminal_spec *spec, const char *name, bool *again, struct error *err)
 {
     cleanup_reach struct reach *reach = docker_reach(docker, err);
@@ -292,7 +294,7 @@ static int start_once(struct docker *docker, const struct terminal_spec *spec, c
     result = run_attempt(&attempt, legacy, err);
     if (result < 0) {
         undo(&attempt);
-        *again = err->class == ERR_NOT_FOUND && strstr(err->text, "network");
+        *again = attempt.lost || (err->class == ERR_NOT_FOUND && strstr(err->text, "network"));
     } else {
         struct error ignored;
 

@@ -42,7 +42,7 @@ static void response_done(struct client *client, bool input_left)
 {
     struct upstream *upstream = client->upstream;
     bool reusable = client->upstream_keeps && client->request_body.done && !client->upload_dead && !input_left &&
-                    !stream_has_output(&upstream->stream);
+                    !upstream->stream.readable && !stream_has_output(&upstream->stream);
 
     remember_session(client);
     if (client->head_len > 0) {
@@ -83,7 +83,7 @@ static void build_head(struct client *client)
 {
     struct worker *worker = client->worker;
     const struct http_response *response = &worker->response;
-    struct buf *out = &worker->out;
+    struct buf *out = worker_out(worker);
 
     client->status = response->status;
     client->upstream_keeps = response->keep_alive && response->framing != HTTP_BODY_UNTIL_CLOSE;
@@ -95,7 +95,6 @@ static void build_head(struct client *client)
     bool until_close = client->old_version && !response->has_content_length && !has_no_body(client, response->status);
     if (until_close)
         client->keep = false;
-    out->len = 0;
     append_response_start(out, client, response->status, response->reason);
     append_framing(client, response, out);
     proxy_append_response_fields(out, response, false);
@@ -107,11 +106,10 @@ static bool relay_interim(struct client *client)
 {
     struct worker *worker = client->worker;
     const struct http_response *response = &worker->response;
-    struct buf *out = &worker->out;
+    struct buf *out = worker_out(worker);
 
     if (client->old_version)
         return true;
-    out->len = 0;
     buf_printf(out, "HTTP/1.1 %d ", response->status);
     buf_append_str(out, response->reason);
     buf_append_str(out, STR_LITERAL("\r\n"));

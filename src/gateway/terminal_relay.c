@@ -114,7 +114,9 @@ static bool pass_on(struct client *client, bool client_side, struct str data)
         ws_follow_init(follower, client_side);
     if (seen.binary || (!client_side && seen.text))
         route_touch(client->lane->route, client->worker->now_ms);
-    if (!client_side)
+    if (client_side)
+        client->bytes_in += good;
+    else
         client->bytes_out += good;
     if (good > 0 && !stream_write_str(to, str_of(data.data, good))) {
         side_vanished(client, !client_side);

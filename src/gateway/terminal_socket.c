@@ -18,7 +18,7 @@
 static char *copy_field(const struct http_fields *fields, struct str name)
 {
     const struct http_field *field = http_find_field(fields, name);
-    return field ? str_dup(field->value) : NULL;
+    return field ? strndup(field->value.data ? field->value.data : "", field->value.len) : NULL;
 }
 
 static void refuse_later(struct terminal_socket *socket, unsigned code, const char *reason)
@@ -38,7 +38,7 @@ static char *query_text(const struct http_request *request, const char *name, bo
     *problem = *problem || count > 1 || (value.len > 0 && memchr(value.data, '\0', value.len));
     if (count == 0 || *problem)
         return NULL;
-    return value.len > 0 ? buf_take(&value) : strdup("");
+    return strndup(value.data ? value.data : "", value.len);
 }
 
 static void take_identity(struct terminal_socket *socket, const struct http_request *request)
@@ -97,11 +97,10 @@ static int check_handshake(const struct http_request *request, const struct http
 
 static bool accept_handshake(struct client *client, struct str key)
 {
-    struct buf *out = &client->worker->out;
+    struct buf *out = worker_out(client->worker);
     char accept[29];
 
     ws_accept_key(key, accept);
-    out->len = 0;
     append_response_start(out, client, 101, STR_LITERAL("Switching Protocols"));
     buf_append_str(out, STR_LITERAL("Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "));
     buf_append_text(out, accept);

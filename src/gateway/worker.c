@@ -49,6 +49,15 @@ static void free_buried(struct worker *worker)
     }
 }
 
+/* A head that found no memory must not spoil those after it. */
+struct buf *worker_out(struct worker *worker)
+{
+    if (worker->out.failed)
+        buf_free(&worker->out);
+    worker->out.len = 0;
+    return &worker->out;
+}
+
 const struct policy_snapshot *worker_policies(struct worker *worker)
 {
     struct policies *policies = worker->options->policies;
@@ -139,6 +148,7 @@ static void deliver_drain(struct mail *mail, void *reader)
     if (worker->draining)
         return;
     worker->draining = true;
+    listener_ready(&worker->listener);          /* what has connected already would be reset with the listener */
     stream_close(&worker->listener);
     each_client(worker, client_drain);
 }

@@ -43,7 +43,6 @@ def test_concurrent_first_requests_share_one_start(service, engine, prefix):
     answers = in_parallel(12, lambda number: service.get("/files/cwd", user=prefix + "u").status)
     assert answers == [200] * 12
     assert len(engine.containers(prefix)) == 1
-    assert service.log_text().count(prefix + "u") >= 1
 
 
 def test_20_users_at_once(service, engine, prefix):
@@ -176,7 +175,7 @@ def test_sigterm_lets_running_requests_end(make_service, engine, prefix):
     thread = threading.Thread(target=lambda: answers.append(service.get(f"/p/{prefix}wire/slow?seconds=2", user=prefix + "u")))
     thread.start()
     time.sleep(0.5)
-    service.process.terminate()
+    service.terminate()
     thread.join()
     assert answers[0].status == 200 and answers[0].json() == {"slept": "2"}
     service.stop()
@@ -190,7 +189,7 @@ def test_ready_says_no_while_draining(make_service, engine, prefix):
     thread = threading.Thread(target=lambda: service.get(f"/p/{prefix}wire/slow?seconds=2", user=prefix + "u"))
     thread.start()
     time.sleep(0.5)
-    service.process.terminate()
+    service.terminate()
     time.sleep(0.1)
     try:
         answer = raw(service.port, b"GET /ready HTTP/1.1\r\nHost: x\r\n\r\n", 2)
@@ -209,7 +208,7 @@ def test_open_panels_do_not_hold_up_the_end(make_service, prefix):
         panel.type("echo he''re\n")
         panel.read_until(b"here")
         begin = time.monotonic()
-        service.process.terminate()
+        service.terminate()
         assert panel.wait_closed(10)[0] in (1001, 1006)
         service.stop()
         assert time.monotonic() - begin < 15

@@ -160,7 +160,7 @@ def test_environment_rules(make_service, prefix):
     service.get(f"/p/{prefix}p/files/cwd", user=prefix + "u")
     env = dict(entry.split("=", 1) for entry in service.engine.container_of(prefix + "u")["Config"]["Env"])
     expected = {"A": "policy", "N": "5", "OPEN_TERMINAL_CPU_COUNT": "1.5", "OPEN_TERMINAL_MEMORY_BYTES": str(256 << 20),
-                "OPEN_TERMINAL_CPU_LIMIT": "1500m", "OPEN_TERMINAL_MEMORY_LIMIT": "256Mi",
+                "OPEN_TERMINAL_CPU_LIMIT": "1.5", "OPEN_TERMINAL_MEMORY_LIMIT": "256Mi",
                 "OPEN_TERMINAL_SYSTEM_PROMPT": "from the policy"}
     assert {name: env.get(name) for name in expected} == expected
     assert "NONE" not in env and env["B"].lower() == "true"

@@ -2,10 +2,13 @@
 #include "support.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/metrics.h"
 #include "base/pool.h"
 #include "http/client.h"
 
@@ -367,6 +370,116 @@ static void a_volume_of_another_key_is_neither_used_nor_wiped(void **state)
     terminal_key_free(other);
 }
 
+/* A registry that takes its time: holds each connection for a while, then hangs up. */
+struct slow_registry {
+    int listener;
+    pthread_t thread;
+    _Atomic bool ending;
+    unsigned port;
+};
+
+static void *serve_slowly(void *argument)
+{
+    struct slow_registry *registry = argument;
+
+    while (!atomic_load(&registry->ending)) {
+        int connection = accept(registry->listener, NULL, NULL);
+
+        usleep(400000);
+        if (connection >= 0)
+            close(connection);
+    }
+    return NULL;
+}
+
+static void open_registry(struct slow_registry *registry)
+{
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t len = sizeof(address);
+
+    registry->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(registry->listener, (struct sockaddr *)&address, len), 0);
+    assert_int_equal(listen(registry->listener, 16), 0);
+    assert_int_equal(getsockname(registry->listener, (struct sockaddr *)&address, &len), 0);
+    registry->port = ntohs(address.sin_port);
+    registry->thread = thread_start("registry", serve_slowly, registry);
+}
+
+static void close_registry(struct slow_registry *registry)
+{
+    atomic_store(&registry->ending, true);
+    shutdown(registry->listener, SHUT_RDWR);
+    pthread_join(registry->thread, NULL);
+    close(registry->listener);
+}
+
+struct puller {
+    pthread_t thread;
+    const char *image;
+    char suffix[16];
+    struct error err;
+    int result;
+};
+
+static void *start_missing(void *argument)
+{
+    struct puller *puller = argument;
+    struct terminal_key *key = test_key(puller->suffix, "default", "default");
+    struct terminal_spec spec = spec_for(key);
+
+    spec.image = puller->image;
+    puller->result = bench.backend->ops->start(bench.backend, &spec, &puller->err);
+    terminal_key_free(key);
+    return NULL;
+}
+
+static uint64_t pulls_counted(void)
+{
+    cleanup_buf struct buf text = { 0 };
+    struct str rest, line, value = STR_LITERAL("0");
+    static const struct str name = STR_LITERAL("terminals_engine_calls_total{operation=\"image_pull\"} ");
+    uint64_t count = 0;
+
+    metrics_render(&text);
+    for (rest = buf_str(&text); str_next_part(&rest, '\n', &line);)
+        if (str_starts_with(line, name))
+            value = str_skip(line, name.len);
+    assert_true(str_to_u64(value, &count));
+    return count;
+}
+
+static bool is_on_the_host(void)
+{
+    cleanup_reach struct reach *reach = docker_reach(CONTAINER_OF(bench.backend, struct docker, backend), NULL);
+
+    return reach && reach->mode == REACH_DIRECT;
+}
+
+static void a_missing_image_is_pulled_once_for_all_who_wait(void **state)
+{
+    struct slow_registry registry = { 0 };
+    struct puller pullers[4] = { 0 };
+    uint64_t before = pulls_counted();
+    cleanup_free char *image = NULL;
+
+    if (!is_on_the_host())
+        skip();                         /* the engine must reach our loopback address */
+    open_registry(&registry);
+    image = xasprintf("127.0.0.1:%u/slow:1", registry.port);
+    for (unsigned i = 0; i < COUNT_OF(pullers); i++) {
+        pullers[i].image = image;
+        (void)snprintf(pullers[i].suffix, sizeof(pullers[i].suffix), "pull-%u", i);
+        pullers[i].thread = thread_start("puller", start_missing, &pullers[i]);
+    }
+    for (unsigned i = 0; i < COUNT_OF(pullers); i++) {
+        pthread_join(pullers[i].thread, NULL);
+        assert_int_equal(pullers[i].result, -1);
+        assert_int_equal(pullers[i].err.class, ERR_IMAGE_NOT_FOUND);
+    }
+    close_registry(&registry);
+    assert_int_equal(pulls_counted() - before, 1);
+}
+
 /* --- given networks, given directories ----------------------------------------------------------------------- */
 
 static void named_networks_are_used_as_they_are(void **state)
@@ -389,6 +502,35 @@ static void named_networks_are_used_as_they_are(void **state)
     must_stop(&own, key);
     bench_close(&own);
     terminal_key_free(key);
+}
+
+static void a_full_network_is_told_as_such(void **state)
+{
+    struct terminal_key *first = test_key("room", "default", "default"), *second = test_key("no-room", "default", "default");
+    struct terminal_spec spec = spec_for(first);
+    cleanup_free char *name = xasprintf("%sfull", test_user());
+    struct settings settings = { .docker_networks = { &name, 1 } };
+    static struct bench own;            /* outlives a failed test, as its watch does */
+    cleanup_json json_t *left = NULL;
+    struct error err = { 0 };
+    struct seen seen;
+
+    assert_int_equal(engine_raw(&bench, "POST", "/networks/create", json_pack("{s:s, s:{s:[{s:s}]}}", "Name", name, "IPAM", "Config",
+                                                                              "Subnet", "10.213.77.0/30"), NULL), 201);
+    bench_open(&own, &settings);
+    must_start(&own, &spec, &seen);
+    spec.key = second;
+    assert_int_equal(own.backend->ops->start(own.backend, &spec, &err), -1);
+    print_message("  %s\n", err.text);
+    assert_int_equal(err.class, ERR_NO_CAPACITY);
+    assert_non_null(strstr(err.text, "TERMINALS_DOCKER_NETWORK"));
+    left = inspect_now(&own, name_of(second));
+    assert_null(left);
+    assert_false(volume_exists(&own, second));
+    must_stop(&own, first);
+    bench_close(&own);
+    terminal_key_free(first);
+    terminal_key_free(second);
 }
 
 static void write_text(int directory, const char *path, const char *text)
@@ -637,6 +779,8 @@ int main(void)
         cmocka_unit_test(a_failed_start_keeps_a_home_that_was_there),
         cmocka_unit_test(a_volume_of_another_key_is_neither_used_nor_wiped),
         cmocka_unit_test(named_networks_are_used_as_they_are),
+        cmocka_unit_test(a_full_network_is_told_as_such),
+        cmocka_unit_test(a_missing_image_is_pulled_once_for_all_who_wait),
         cmocka_unit_test(directories_hold_homes_and_links_in_them_lead_nowhere),
         cmocka_unit_test(the_directory_of_the_original_stays_the_home),
         cmocka_unit_test(running_guests_are_found_again_after_a_restart_of_ours),

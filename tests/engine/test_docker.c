@@ -240,6 +240,28 @@ static void what_ended_or_never_started_is_replaced(void **state)
     terminal_key_free(key);
 }
 
+static void a_running_guest_that_cannot_be_used_is_left_until_its_user_comes(void **state)
+{
+    struct terminal_key *key = test_key("keyless", "default", "default");
+    struct terminal_spec spec = spec_for(key);
+    json_t *body = labelled_body(key, test_image());
+    cleanup_json json_t *before = NULL;
+    struct seen seen;
+
+    json_object_del(body, "Env");
+    create_raw(name_of(key), body);
+    assert_true(wait_for_phase(&bench, name_of(key), OBSERVED_STOPPED, NULL));
+    post_raw(name_of(key), "start");
+    assert_true(wait_for_phase(&bench, name_of(key), OBSERVED_ABSENT, NULL));
+    before = inspect_now(&bench, name_of(key));
+    assert_true(json_is_true(member(before, "State", "Running")));
+    must_start(&bench, &spec, &seen);
+    assert_string_not_equal(seen.id, json_text(before, "Id"));
+    assert_string_equal(seen.guest_key, "key-of-the-guest");
+    must_stop(&bench, key);
+    terminal_key_free(key);
+}
+
 static void a_paused_guest_is_woken(void **state)
 {
     struct terminal_key *key = test_key("paused", "default", "default");
@@ -772,6 +794,7 @@ int main(void)
         cmocka_unit_test(a_container_of_the_original_is_adopted_under_its_own_name),
         cmocka_unit_test(containers_that_are_not_ours_are_left_alone),
         cmocka_unit_test(what_ended_or_never_started_is_replaced),
+        cmocka_unit_test(a_running_guest_that_cannot_be_used_is_left_until_its_user_comes),
         cmocka_unit_test(a_paused_guest_is_woken),
         cmocka_unit_test(what_happens_from_outside_is_observed),
         cmocka_unit_test(a_guest_that_crashes_tells_why),

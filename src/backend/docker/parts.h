@@ -104,7 +104,7 @@ int observe_name(struct docker *docker, const char *name, struct error *err);
 void observe_stopping(struct docker *docker, const char *name, const char *id, const struct terminal_key *key);
 void live_start_begin(struct docker *docker, struct live_start *start, const char *name);
 void live_start_end(struct docker *docker, struct live_start *start);
-/* Whether the guest runs and can be reached and used from here; fills the endpoint. */
+/* Whether a guest that runs can be reached and used from here; fills the endpoint. Else `*why` is a literal. */
 bool container_is_usable(const struct reach *reach, const json_t *inspection, struct endpoint *endpoint, const char **why);
 
 /* --- start.c, stop.c, watch.c, check.c ----------------------------------------------------------------------- */

@@ -385,6 +385,8 @@ void client_close(struct client *client)
     list_remove(&client->node);
     stats_connection(worker->stats, -1);
     limits_leave_connection(gateway_limits(worker->gateway));
+    if (client->latecomer)
+        gateway_count_latecomer(worker->gateway, -1);
     worker_bury(worker, &client->burial, client);
 }
 
@@ -540,6 +542,9 @@ void client_accept(struct worker *worker, int fd, const struct sockaddr_storage 
     }
     client->worker = worker;
     client->phase = CLIENT_HEAD;
+    client->latecomer = worker->turning_away;
+    if (client->latecomer)
+        gateway_count_latecomer(worker->gateway, 1);
     limit_address_of(address, &client->address);
     list_init(&client->lane_node);
     timer_init(&client->timer, client_timeout);

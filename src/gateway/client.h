@@ -38,6 +38,7 @@ struct client {
     struct timer timer;
     enum client_phase phase;
     struct limit_address address;
+    bool latecomer;                 /* it connected while the service was stopping */
 
     struct buf in;                  /* input not used yet; begins with the head while head_len > 0 */
     size_t scanned;                 /* of an incomplete head */

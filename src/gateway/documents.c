@@ -85,7 +85,7 @@ static void refresh(struct worker *worker, enum document_kind kind, const char *
         return;
     struct document_letter *letter = document_letter(worker, kind, policy_id, false, REFRESH_MS);
     worker->next_refresh_ms = worker->now_ms + 1000;
-    if (letter && !letter_submit(&letter->letter, worker->options->pool))
+    if (letter && !letter_submit(&letter->letter, worker->options->document_pool))
         log_warning("a guest's document is not refreshed: the queue is full", LOG_STR("policy", policy_id));
 }
 
@@ -110,6 +110,6 @@ void documents_serve(struct client *client, enum document_kind kind, const char 
     }
     letter_bind(&letter->letter, client);
     client_sleep(client, worker->now_ms + patience_ms + 300, answer_failure);
-    if (!letter_submit(&letter->letter, worker->options->pool))
+    if (!letter_submit(&letter->letter, worker->options->document_pool))
         answer_failure(client);
 }

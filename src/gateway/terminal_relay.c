@@ -79,7 +79,8 @@ static void side_vanished(struct client *client, bool client_side)
         return;
     }
     if (!client_side) {
-        terminal_socket_end(client, 1011, "Terminal connection lost");
+        bool expected = socket->client_closed;      /* the client had said goodbye, the guest has just gone */
+        terminal_socket_end(client, expected ? 1000 : 1011, expected ? "" : "Terminal connection lost");
         return;
     }
     tell_guest(client, 1001, STR_LITERAL("Client has gone"));

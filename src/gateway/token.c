@@ -44,5 +44,5 @@ bool token_verify(struct client *client, struct str token,
     check->token = strndup(token.data ? token.data : "", token.len);
     check->done = done;
     letter_bind(&check->letter, client);
-    return letter_submit(&check->letter, worker->options->pool);
+    return letter_submit(&check->letter, worker->options->token_pool);
 }

@@ -34,6 +34,7 @@ struct worker {
     struct stream letters;
     struct mailbox *mailbox;
     bool draining, stopping;
+    bool turning_away;              /* who connects now came after the end had begun */
     bool listener_paused;
 
     int64_t now_ms;                 /* monotonic, of this batch */

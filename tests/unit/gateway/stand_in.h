@@ -245,7 +245,8 @@ static void start_gateway(void)
     assert_non_null(rows);
     policies = policies_new(policy_snapshot_new(policy_limits_new(&settings), rows));
     pool = pool_new("test", 4);
-    gateway = gateway_new(&(struct gateway_options){ .settings = &settings, .policies = policies, .pool = pool }, &err);
+    gateway = gateway_new(&(struct gateway_options){ .settings = &settings, .policies = policies, .pool = pool,
+        .token_pool = pool, .document_pool = pool }, &err);
     if (!gateway)
         fail_msg("%s", err.text);
     gateway_start(gateway);

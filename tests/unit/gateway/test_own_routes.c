@@ -56,6 +56,11 @@ static void answers_and_refusals(void **state)
         { "spec wants a key", "GET /openapi.json " H "\r\n", 401, NULL },
         { "spec cannot be had", "GET /openapi.json " H KEY "\r\n", 502,
           "{\"error\":\"Failed to fetch OpenAPI spec from terminal instance\"}" },
+        { "spec for two users", "GET /openapi.json " H KEY "X-User-Id: a\r\nX-User-Id: b\r\n\r\n", 400,
+          "{\"detail\":\"The header X-User-Id was sent more than once\"}" },
+        { "two keys", "GET /execute " H KEY KEY "X-User-Id: alice\r\n\r\n", 401, "{\"detail\":\"Invalid Authorization header\"}" },
+        { "two keys for the control plane", "GET /api/v1/policies " H KEY KEY "\r\n", 401, "{\"detail\":\"Invalid Authorization header\"}" },
+        { "two keys for metrics", "GET /metrics " H KEY KEY "\r\n", 401, "{\"detail\":\"Invalid Authorization header\"}" },
         { "malformed head", "GET /x HTTP/1.1\r\nbad field\r\n\r\n", 400, NULL },
         { "smuggling", "POST /x " H ALICE "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400, NULL },
         { "unknown version", "GET /x HTTP/3.0\r\n\r\n", 505, NULL },
@@ -160,7 +165,11 @@ static void too_many_connections_are_told(void **state)
     say(second, "GET /health " H "\r\n");
     (void)hear_head(second);
     int third = client_connect();
-    assert_has(hear_head(third), "HTTP/1.1 503 ");
+    const char *head = hear_head(third);
+    assert_has(head, "HTTP/1.1 503 ");
+    assert_has(head, "\r\nX-Request-Id: ");
+    hear(third, "{\"error\":\"Too many connections, try again\",\"reason\":\"limit_reached\"}\n");
+    hear_end(third);
     (void)close(first);
     (void)close(second);
     (void)close(third);

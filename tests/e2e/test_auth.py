@@ -4,6 +4,7 @@ import json
 import re
 import stat
 import threading
+import time
 
 import pytest
 
@@ -197,6 +198,19 @@ def test_concurrent_requests_share_one_check(jwt, open_webui, prefix):
     for thread in threads:
         thread.join()
     assert answers == [200] * 8 and checks(open_webui, "alice") == 1
+
+
+def test_a_slow_open_webui_does_not_hold_up_the_control_plane(jwt, open_webui, prefix):
+    open_webui.delay = 3
+    threads = [threading.Thread(target=ask, args=(jwt, DATA, f"Bearer unknown-{number}", prefix + "alice")) for number in range(40)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.5)
+    begin = time.monotonic()
+    assert ask(jwt, ADMIN, f"Bearer {KEY}")[0] == 200 and jwt.get("/metrics").status == 200
+    assert time.monotonic() - begin < 1.5
+    for thread in threads:
+        thread.join()
 
 
 def test_automation_tokens_are_tried_at_the_second_address(jwt, open_webui, prefix):

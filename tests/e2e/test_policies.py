@@ -344,6 +344,23 @@ def test_documents_of_an_unknown_policy(service):
     assert detail(service.get("/p/no-such-policy/openapi.json")) == (404, "Policy 'no-such-policy' not found")
 
 
+def test_waits_for_a_spec_do_not_hold_up_the_control_plane(service, engine, prefix):
+    import threading
+    import time
+    from harness import images
+    service.put_policy(prefix + "p", {"image": images.never_ready(engine)})
+    threads = [threading.Thread(target=service.get, args=(f"/p/{prefix}p/openapi.json",)) for _ in range(40)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.5)
+    begin = time.monotonic()
+    assert service.get("/api/v1/policies").status == 200 and service.get("/metrics").status == 200
+    assert time.monotonic() - begin < 1.5
+    for thread in threads:
+        thread.join()
+    service.post("/api/v1/terminals/stop", json={"user_id": "system", "policy_id": prefix + "p"})
+
+
 def test_spec_that_cannot_be_fetched_is_a_502(make_service, engine, prefix):
     from harness import images
     service = make_service(START_TIMEOUT_SECONDS=3)

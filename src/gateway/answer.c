@@ -95,7 +95,7 @@ void answer_send(struct client *client, const struct answer *answer)
     struct buf *out = worker_out(client->worker);
 
     skip_request_body(client);
-    if (answer->close || client->worker->draining)
+    if (client->worker->draining)
         client->keep = false;
     append_answer_head(out, client, answer);
     bool bare = client->method == HTTP_HEAD;

@@ -158,7 +158,7 @@ static void begin_request(struct client *client, size_t head_len)
 static void forget_request(struct client *client)
 {
     client->counted = client->active = client->wrote = false;
-    client->response_bytes = client->response_started = client->shown = client->upload_dead = client->capture = false;
+    client->response_bytes = client->response_started = client->upload_dead = client->capture = false;
     client->expect_continue = client->half_closed = false;
     client->tries = client->refusals = 0;
     client->status = 0;

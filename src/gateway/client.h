@@ -61,7 +61,6 @@ struct client {
     bool response_chunked;          /* towards the client */
     bool upstream_keeps;
     bool upload_dead;               /* the guest does not take the rest of the body */
-    bool shown;                     /* the final status was set */
     unsigned char tries, refusals;  /* sent again; found withdrawn */
     int status;
     struct body request_body, response_body;

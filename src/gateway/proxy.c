@@ -5,10 +5,9 @@
  * for GET, HEAD and OPTIONS without a body until the first byte of a response. */
 #include "gateway/answer.h"
 #include "gateway/documents.h"
-#include "gateway/want.h"
 #include "gateway/proxy.h"
 #include "gateway/proxy_head.h"
-#include "gateway/tunnel.h"
+#include "gateway/want.h"
 
 #define UPLOAD_STALL_MS 300000
 #define START_SLACK_MS 5000

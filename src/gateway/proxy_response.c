@@ -2,7 +2,6 @@
  * a stranger's requests. */
 #include "base/json.h"
 #include "gateway/answer.h"
-#include "gateway/letter.h"
 #include "gateway/proxy.h"
 #include "gateway/proxy_head.h"
 #include "gateway/tunnel.h"

@@ -333,7 +333,7 @@ static void failed_starts_say_what_to_do_and_leave_nothing(void **state)
     } rows[] = {
         { "an image that nobody has", "127.0.0.1:1/none/such:1", NULL, NULL, ERR_IMAGE_NOT_FOUND, "is not on the Docker host and cannot be pulled" },
         { "an image by an unknown id", "sha256:0000000000000000000000000000000000000000000000000000000000000000", NULL, NULL, ERR_IMAGE_NOT_FOUND, "by its id" },
-        { "an image name that is none", "UPPER/case:x", NULL, NULL, ERR_INVALID_POLICY, "refuses this container" },
+        { "an image name that is none", "127.0.0.1:1/UPPER:x", NULL, NULL, ERR_INVALID_POLICY, "refuses this container" },
         { "an unknown runtime", NULL, "no-such-runtime", NULL, ERR_INVALID_POLICY, "no-such-runtime" },
         { "an unknown network", NULL, NULL, "no-such-network", ERR_INVALID_POLICY, "no-such-network" },
         { "a network without addresses", NULL, NULL, "none", ERR_INVALID_POLICY, "cannot hold a terminal" },

@@ -1,8 +1,10 @@
 """Terminals over WebSocket, as the panel uses them (orchestrator.md §2.7; open-webui.md, WebSocket)."""
 import base64
 import json
+import re
 import socket
 import struct
+import subprocess
 import time
 
 import pytest
@@ -255,6 +257,24 @@ def test_handshake_that_is_none(service):
     for extra in (b"Sec-WebSocket-Version: 13\r\n", b"Sec-WebSocket-Version: 8\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
                   b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: short\r\n"):
         assert status_of(raw(service.port, head + extra + b"\r\n")) in (400, 426)
+
+
+def keep_alive_timers(*filters):
+    """Seconds until the next probe of each established connection that fits."""
+    text = subprocess.run(["ss", "-tnoH", "state", "established", *filters], capture_output=True, text=True, check=True).stdout
+    return [float(seconds) for seconds in re.findall(r"timer:\(keepalive,(\d+)sec,0\)", text)], text
+
+
+def test_keep_alive_looks_for_dead_peers(service, prefix):
+    user = prefix + "u"
+    with Terminal(service.port, f"/api/terminals/{make_session(service, user)}?user_id={user}") as panel:
+        panel.auth(KEY)
+        panel.type("echo he''re\n")
+        panel.read_until(b"here")
+        guest = service.terminals(user)[0]["host"]
+        for leg in (["sport", "=", f":{service.port}"], ["dst", f"{guest}:8000"]):
+            seconds, text = wait_until(lambda: (found := keep_alive_timers(*leg))[0] and found, 5, what="a keep-alive timer")
+            assert all(20 < value <= 30 for value in seconds), text
 
 
 # --- bytes on the way, with a guest that shows them ------------------------------------------------------------------

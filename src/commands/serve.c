@@ -212,6 +212,8 @@ static int service_build(struct service *service, struct error *err)
 
 static void service_free(struct service *service)
 {
+    if (service->fleet)
+        fleet_dismiss_callers(service->fleet);
     if (service->gateway)
         gateway_free(service->gateway);
     pool_free(service->pool);

@@ -1,15 +1,19 @@
 """Who may call, in the three modes (orchestrator.md §2.2)."""
 import base64
 import json
+import os
+import pty
 import re
+import select
 import stat
+import subprocess
 import threading
 import time
 
 import pytest
 
 from harness import client
-from harness.service import KEY
+from harness.service import KEY, binary, environment, free_port
 
 DATA, ADMIN = "/files/cwd", "/api/v1/policies"
 MISSING_USER = {"detail": [{"type": "missing", "loc": ["header", "X-User-Id"], "msg": "Field required", "input": None}]}
@@ -91,6 +95,30 @@ def test_generated_key_is_kept_and_not_logged(make_service, tmp_path):
     assert key not in service.log_text()
     again = make_service(API_KEY=None, folder=tmp_path / "generated")
     assert file.read_text().strip() == key and again.get(ADMIN, key=key).status == 200
+
+
+def read_terminal(fd, text, seconds=20):
+    """What is written to the terminal, up to `text`."""
+    shown, deadline = b"", time.monotonic() + seconds
+    while text not in shown:
+        ready, _, _ = select.select([fd], [], [], max(0, deadline - time.monotonic()))
+        assert ready, shown
+        shown += os.read(fd, 65536)
+    return shown.decode()
+
+
+def test_generated_key_is_shown_to_a_person_at_a_terminal(engine, tmp_path):
+    (tmp_path / "data").mkdir()
+    port = free_port()
+    settings = {"TERMINALS_HOST": "127.0.0.1", "TERMINALS_PORT": port, "TERMINALS_STATE_DIR": tmp_path / "data"}
+    ours, theirs = pty.openpty()
+    with subprocess.Popen([binary(), "serve"], env=environment(tmp_path, settings), stdout=theirs, stderr=subprocess.DEVNULL) as process:
+        shown = read_terminal(ours, b"execute?wait=5")
+        process.terminate()
+    os.close(ours)
+    os.close(theirs)
+    assert (tmp_path / "data" / "api-key").read_text().strip() in shown
+    assert f"http://127.0.0.1:{port}" in shown and str(tmp_path / "data" / "api-key") in shown
 
 
 def listening_addresses(port):

@@ -205,6 +205,13 @@ def test_egress_list_gives_net_admin_and_says_what_it_enforces(make_service, pre
     assert "OPEN_TERMINAL_ALLOWED_DOMAINS" in service.log_text() or "egress" in service.log_text().lower()
 
 
+@pytest.mark.parametrize("value,warned", [("true", True), ("ON", True), ("1", True), ("false", False), ("", False)])
+def test_multi_user_mode_is_warned_of(make_service, prefix, value, warned):
+    service = make_service()
+    service.put_policy(prefix + "p", {"env": {"OPEN_TERMINAL_MULTI_USER": value}})
+    assert ("OPEN_TERMINAL_MULTI_USER" in service.log_text()) == warned
+
+
 # --- terminals -------------------------------------------------------------------------------------------------------
 
 def test_status_counts_what_there_is(make_service, prefix):

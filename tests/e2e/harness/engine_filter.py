@@ -10,9 +10,11 @@ FORBIDDEN = b"<html><body><h1>403 Forbidden</h1>\nRequest forbidden by administr
 
 
 class EngineFilter:
-    """`engine` is what a service is to use; `refused` the paths that were asked for in vain."""
+    """`engine` is what a service is to use; `asked` the paths that were asked for, `refused` those in vain. With `tls` (an
+    ssl.SSLContext) it speaks TLS to its clients."""
 
-    def __init__(self, behind):
+    def __init__(self, behind, tls=None):
+        self.tls, self.asked = tls, []
         self.behind = behind.env.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://")
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.engine = Engine(f"tcp://127.0.0.1:{self.listener.getsockname()[1]}")
@@ -28,6 +30,11 @@ class EngineFilter:
             threading.Thread(target=self.take, args=(peer,), daemon=True).start()
 
     def take(self, peer):
+        try:
+            if self.tls:
+                peer = self.tls.wrap_socket(peer, server_side=True)
+        except OSError:
+            return peer.close()
         data = b""
         while b"\r\n\r\n" not in data:
             piece = peer.recv(65536)
@@ -36,6 +43,7 @@ class EngineFilter:
             data += piece
         head, _, body = data.partition(b"\r\n\r\n")
         path = head.split(b" ", 2)[1].decode()
+        self.asked.append(path)
         if not ALLOWED.match(path):
             self.refused.append(path)
             peer.sendall(b"HTTP/1.0 403 Forbidden\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n" + FORBIDDEN)

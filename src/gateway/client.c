@@ -119,8 +119,9 @@ static void take_origin(struct client *client, const struct http_request *reques
     if (config->cors_origins.count == 0)
         return;
     const struct http_field *origin = http_find_field(&request->fields, STR_LITERAL("Origin"));
-    if (origin && config_allows_origin(config, origin->value))
-        client->cors_origin = strndup(origin->value.data, origin->value.len);
+    struct str answer = origin ? config_answer_to_origin(config, origin->value) : (struct str){ 0 };
+    if (answer.len > 0)
+        client->cors_origin = strndup(answer.data, answer.len);
 }
 
 static void take_log_target(struct client *client, const struct http_request *request)

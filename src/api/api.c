@@ -7,36 +7,22 @@
 #include "api/validation.h"
 #include "base/log.h"
 
-static const struct route_row {
+static const struct resource {
     const char *pattern;                /* below /api/v1/; "{id}" stands for one segment */
-    const char *method;
-    handler *handle;
-} routes[] = {
-    { "policies", "GET", policies_list },
-    { "policies", "POST", policies_create },
-    { "policies/{id}", "GET", policies_get },
-    { "policies/{id}", "PUT", policies_put },
-    { "policies/{id}", "PATCH", policies_patch },
-    { "policies/{id}", "DELETE", policies_delete },
-    { "policies/{id}/lifecycle", "GET", lifecycle_get },
-    { "policies/{id}/lifecycle", "PUT", lifecycle_put },
-    { "status", "GET", status_get },
-    { "terminals", "GET", terminals_list },
-    { "terminals/stop", "POST", terminals_stop },
-    { "terminals/refresh", "POST", terminals_refresh },
-};
-
-/* For the Allow header, which wants a literal. */
-static const struct {
-    const char *pattern, *allow;
-} allowed[] = {
-    { "policies", "GET, POST" },
-    { "policies/{id}", "GET, PUT, PATCH, DELETE" },
-    { "policies/{id}/lifecycle", "GET, PUT" },
-    { "status", "GET" },
-    { "terminals", "GET" },
-    { "terminals/stop", "POST" },
-    { "terminals/refresh", "POST" },
+    const char *allow;                  /* its methods, as the Allow header names them */
+    struct {
+        const char *name;
+        handler *handle;
+    } methods[5];
+} resources[] = {
+    { "policies", "GET, POST", { { "GET", policies_list }, { "POST", policies_create } } },
+    { "policies/{id}", "GET, PUT, PATCH, DELETE",
+      { { "GET", policies_get }, { "PUT", policies_put }, { "PATCH", policies_patch }, { "DELETE", policies_delete } } },
+    { "policies/{id}/lifecycle", "GET, PUT", { { "GET", lifecycle_get }, { "PUT", lifecycle_put } } },
+    { "status", "GET", { { "GET", status_get } } },
+    { "terminals", "GET", { { "GET", terminals_list } } },
+    { "terminals/stop", "POST", { { "POST", terminals_stop } } },
+    { "terminals/refresh", "POST", { { "POST", terminals_refresh } } },
 };
 
 /* Segment by segment on the path as received, so that an encoded slash separates nothing. `*id` is the segment at "{id}". */
@@ -62,24 +48,20 @@ static bool pattern_matches(const char *pattern, struct str path, struct str *id
     }
 }
 
-static const struct route_row *find_route(const struct api_request *request, struct str path, struct str *id)
+static const struct resource *find_resource(struct str path, struct str *id)
 {
-    for (size_t i = 0; i < COUNT_OF(routes); i++)
-        if (str_equal_text(request->method, routes[i].method) && pattern_matches(routes[i].pattern, path, id))
-            return &routes[i];
+    for (size_t i = 0; i < COUNT_OF(resources); i++)
+        if (pattern_matches(resources[i].pattern, path, id))
+            return &resources[i];
     return NULL;
 }
 
-static void answer_no_route(struct str path, struct api_response *response)
+static handler *find_handler(const struct resource *resource, struct str method)
 {
-    struct str id;
-    for (size_t i = 0; i < COUNT_OF(allowed); i++)
-        if (pattern_matches(allowed[i].pattern, path, &id)) {
-            answer_detail(response, 405, "Method Not Allowed");
-            response->allow = allowed[i].allow;
-            return;
-        }
-    answer_detail(response, 404, "Not Found");
+    for (size_t i = 0; resource->methods[i].name; i++)
+        if (str_equal_text(method, resource->methods[i].name))
+            return resource->methods[i].handle;
+    return NULL;
 }
 
 /* The policy id of a path, decoded once; NULL with the answer filled when it is none. The caller frees. */
@@ -109,15 +91,21 @@ void api_handle(struct api *api, const struct api_request *request, struct api_r
     cleanup_free char *policy_id = NULL;
 
     *response = (struct api_response){ 0 };
-    const struct route_row *route = find_route(request, path, &id);
-    if (!route) {
-        answer_no_route(path, response);
+    const struct resource *resource = find_resource(path, &id);
+    if (!resource) {
+        answer_detail(response, 404, "Not Found");
+        return;
+    }
+    handler *handle = find_handler(resource, request->method);
+    if (!handle) {
+        answer_detail(response, 405, "Method Not Allowed");
+        response->allow = resource->allow;
         return;
     }
     if (id.data && !(policy_id = read_policy_id(id, response)))
         return;
     struct exchange exchange = { api, request, policy_id, response };
-    route->handle(&exchange);
+    handle(&exchange);
 }
 
 struct api *api_new(const struct api_options *options)

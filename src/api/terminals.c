@@ -165,11 +165,17 @@ void terminals_list(struct exchange *exchange)
 
 /* --- stop and refresh ---------------------------------------------------------------------------------------- */
 
-/* What both requests say. Texts point into the body. */
+/* What both requests say. Texts point into the body, or at `context`. */
 struct selection {
     struct terminal_filter filter;
+    char *context;                      /* owned: the context id in its stored form */
     bool only_idle, reset;
 };
+static void selection_clear(struct selection *selection)
+{
+    free(selection->context);
+}
+#define cleanup_selection __attribute__((cleanup(selection_clear)))
 
 /* A text member; `otherwise` when it is missing, or null where `nullable`. */
 static const char *read_text(json_t *problems, const json_t *body, const char *name, bool nullable, const char *otherwise)
@@ -189,31 +195,29 @@ static bool read_flag(json_t *problems, const json_t *body, const char *name, bo
     return flag;
 }
 
-/* Brings the context id into its stored form. False: `err` has the reason. `*owned` is to be freed. */
-static bool normalise_context(struct terminal_filter *filter, char **owned, struct error *err)
+/* False: `err` has the reason. */
+static bool normalise_context(struct selection *selection, struct error *err)
 {
     struct str context;
 
-    if (!filter->context_id)
+    if (!selection->filter.context_id)
         return true;
-    if (context_id_normalise(str_from(filter->context_id), &context, err) < 0)
+    if (context_id_normalise(str_from(selection->filter.context_id), &context, err) < 0)
         return false;
-    *owned = str_dup(context);
-    filter->context_id = *owned;
+    selection->filter.context_id = selection->context = str_dup(context);
     return true;
 }
 
 /* Runs the selection unless the body had problems. False with the answer filled. */
 static bool run_selection(struct exchange *exchange, json_t *problems, struct selection *selection, struct stop_result *result)
 {
-    cleanup_free char *context = NULL;
     struct error err;
 
     if (json_array_size(problems) > 0) {
         answer_problems(exchange->response, json_incref(problems));
         return false;
     }
-    if (!normalise_context(&selection->filter, &context, &err) ||
+    if (!normalise_context(selection, &err) ||
         fleet_stop(exchange->api->fleet, &selection->filter, selection->only_idle, selection->reset, result, &err) < 0) {
         answer_error(exchange->response, &err);
         return false;
@@ -232,7 +236,7 @@ static void log_selection(const char *message, const struct selection *selection
 void terminals_stop(struct exchange *exchange)
 {
     cleanup_json json_t *body = body_read_object(exchange->request, exchange->response), *problems = json_array();
-    struct selection selection = { 0 };
+    cleanup_selection struct selection selection = { 0 };
     struct stop_result result = { 0 };
 
     if (!body)
@@ -256,7 +260,7 @@ void terminals_stop(struct exchange *exchange)
 void terminals_refresh(struct exchange *exchange)
 {
     cleanup_json json_t *body = body_read_object(exchange->request, exchange->response), *problems = json_array();
-    struct selection selection = { 0 };
+    cleanup_selection struct selection selection = { 0 };
     struct stop_result result = { 0 };
 
     if (!body)

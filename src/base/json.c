@@ -1,5 +1,7 @@
 #include "base/json.h"
 
+#include "base/buf.h"
+
 json_t *json_read(struct str text, struct error *err)
 {
     json_error_t why;
@@ -9,9 +11,86 @@ json_t *json_read(struct str text, struct error *err)
     return value;
 }
 
+#define WRITE_FLAGS (JSON_COMPACT | JSON_ENCODE_ANY)
+
+static bool holds_real(const json_t *value)
+{
+    const char *key;
+    size_t i;
+    json_t *member;
+
+    json_object_foreach((json_t *)value, key, member)
+        if (holds_real(member))
+            return true;
+    json_array_foreach(value, i, member)
+        if (holds_real(member))
+            return true;
+    return json_is_real(value);
+}
+
+/* jansson writes every real with 17 digits, 0.1 as 0.10000000000000001; this with as many as it takes to read the same number. */
+static char *write_real(const json_t *value)
+{
+    for (size_t digits = 15; digits < 17; digits++) {
+        cleanup_free char *text = json_dumps(value, WRITE_FLAGS | JSON_REAL_PRECISION(digits));
+        if (text && strtod(text, NULL) == json_real_value(value))
+            return steal(&text);
+    }
+    return json_dumps(value, WRITE_FLAGS);
+}
+
+static bool append_value(struct buf *out, const json_t *value);
+
+static bool append_scalar(struct buf *out, const json_t *value)
+{
+    cleanup_free char *text = json_is_real(value) ? write_real(value) : json_dumps(value, WRITE_FLAGS);
+    return text && buf_append_text(out, text);
+}
+
+static bool append_object(struct buf *out, const json_t *object)
+{
+    const char *key;
+    json_t *member;
+    char before = '{';
+
+    json_object_foreach((json_t *)object, key, member) {
+        cleanup_json json_t *name = json_string(key);
+        if (!buf_append_char(out, before) || !append_scalar(out, name) || !buf_append_char(out, ':') || !append_value(out, member))
+            return false;
+        before = ',';
+    }
+    return (before == ',' || buf_append_char(out, '{')) && buf_append_char(out, '}');
+}
+
+static bool append_array(struct buf *out, const json_t *array)
+{
+    size_t i;
+    json_t *member;
+
+    if (!buf_append_char(out, '['))
+        return false;
+    json_array_foreach(array, i, member)
+        if ((i > 0 && !buf_append_char(out, ',')) || !append_value(out, member))
+            return false;
+    return buf_append_char(out, ']');
+}
+
+static bool append_value(struct buf *out, const json_t *value)
+{
+    if (json_is_object(value))
+        return append_object(out, value);
+    return json_is_array(value) ? append_array(out, value) : append_scalar(out, value);
+}
+
 char *json_write(const json_t *value)
 {
-    return json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+    if (!holds_real(value))
+        return json_dumps(value, WRITE_FLAGS);
+    struct buf out = { 0 };
+    if (append_value(&out, value))
+        return buf_take(&out);
+    buf_free(&out);
+    return NULL;
 }
 
 const char *json_text(const json_t *object, const char *key)

@@ -13,7 +13,7 @@ static inline void cleanup_json_pointer(json_t **place) { json_decref(*place); }
 /* Strict JSON of any type, no duplicate keys, nothing after it, nesting at most 2048 levels. ERR_INVALID with the
  * place otherwise. The caller owns the reference. */
 json_t *json_read(struct str text, struct error *err) MUST_CHECK;
-/* Compact, with keys as inserted; the caller frees. NULL only when memory is out. */
+/* Compact, with keys as inserted and reals as short as they can be; the caller frees. NULL when memory is out or there is no value. */
 char *json_write(const json_t *value) MUST_CHECK;
 /* The string at `key`, or NULL when it is missing or of another type. Borrowed. */
 const char *json_text(const json_t *object, const char *key);

@@ -27,17 +27,19 @@ struct fleet_options {
 };
 
 struct fleet *fleet_new(const struct fleet_options *options) MUST_CHECK;
-/* Loads activity and reset states, starts the watch and the timers. Returns at once; see fleet_is_ready(). */
+/* Tries the database, starts the watch and the timers. Returns at once; see fleet_is_ready(). */
 int fleet_start(struct fleet *fleet, struct error *err) MUST_CHECK;
-/* Stops timers and threads, writes the last activity, leaves guests running, frees. Waiters are answered ERR_UNAVAILABLE. */
+/* Stops timers and threads, waits for backend calls in flight, writes the last activity, leaves guests running, frees. Waiters are
+ * answered ERR_UNAVAILABLE; nobody may be inside a call of the fleet. */
 void fleet_free(struct fleet *fleet);
 /* True once the backend has answered with a complete listing. When false, `err` (may be NULL) says what is wrong so far. */
 bool fleet_is_ready(struct fleet *fleet, struct error *err);
 
 /* --- for the gateway (any thread, never blocks) ---------------------------------------------------------------- */
 
-/* Who wants to be told. `post` is called once, on any thread, unless fleet_want_terminal() answered at once; it must not block (it posts
- * to a mailbox). It gets a reference to the route, or NULL and the reason. */
+/* Who wants to be told. `post` is called once, on any thread, unless fleet_want_terminal() answered at once. The fleet's lock is held
+ * then: it must not block and not call the fleet (it posts to a mailbox); the waiter may be freed in it. It gets a reference to the
+ * route, or NULL and the reason. */
 struct waiter {
     void (*post)(struct waiter *waiter, struct route *route, const struct error *err);
     struct list node;                   /* the fleet's while it waits */

@@ -140,6 +140,12 @@ static size_t split_fields(struct str text, struct str *parts, size_t max)
     return count;
 }
 
+/* Only the star itself restricts nothing: "1-31" and a star with a step are a choice, as in the original's library. */
+static bool is_any(struct str text)
+{
+    return str_equal_text(text, "*") || str_equal_text(text, "?");
+}
+
 int cron_parse(struct str text, struct cron *cron, struct error *err)
 {
     uint64_t *const sets[FIELD_COUNT] = {
@@ -157,8 +163,7 @@ int cron_parse(struct str text, struct cron *cron, struct error *err)
     for (size_t i = 0; i < count; i++)
         if (read_field(&fields[i], parts[i], sets[i], &cron->last_day, err) < 0)
             return -1;
-    cron->any_day = cron->days == 0xfffffffe;
-    cron->any_weekday = cron->weekdays == 0x7f;
+    cron->either_day = !is_any(parts[FIELD_DAY]) && !is_any(parts[FIELD_WEEKDAY]);
     /* From a leap year on, every possible date comes within the search. */
     if (!cron_find(cron, civil_to_days(2000, 1, 1) * DAY_SECONDS, &found))
         return error_set(err, ERR_INVALID, "The cron expression names a date that does not exist");
@@ -189,9 +194,7 @@ static bool day_matches(const struct cron *cron, int64_t days)
 
     if (!has(cron->months, date.month))
         return false;
-    if (cron->any_day || cron->any_weekday)
-        return (cron->any_day || day) && (cron->any_weekday || weekday);
-    return day || weekday;
+    return cron->either_day ? day || weekday : day && weekday;
 }
 
 /* The first matching second of a day at or after the time of `at`; false when the day has no more. */

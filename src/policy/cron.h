@@ -13,7 +13,7 @@
 struct cron {
     uint64_t seconds, minutes, hours, days, months, weekdays;
     bool last_day;
-    bool any_day, any_weekday;  /* the field holds every value */
+    bool either_day;            /* a day that fits one of `days` and `weekdays` is enough */
 };
 
 /* ERR_INVALID says which field and what is wrong; also for expressions that are never due, such as 30 February. */

@@ -10,8 +10,8 @@ struct iso_time {
     int32_t offset_s;           /* to subtract; 0 for "Z" */
 };
 
-/* "2026-11-24", "2026-11-24T05:59[:21[.123]]", with ' ' for 'T', the same without '-' and ':', and "Z", "+01", "+0100" or "+01:00" after
- * a time. False on anything else. */
+/* "2026-11-24", "2026-11-24T05:59[:21[.123]]", with ' ' for 'T', the same without '-' and ':', and "Z", "+01", "+0100" or
+ * "+01:00" after a time. False on anything else. */
 bool iso_time_parse(struct str text, struct iso_time *time);
 
 #endif

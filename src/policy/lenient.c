@@ -87,11 +87,11 @@ static bool integer_from_real(double value, int64_t *number, struct complaint *c
 {
     const double limit = 9223372036854775808.0;
 
-    if (value - floor(value) > 0)
-        return complain(complaint, &integer_has_fraction);
     if (!(value >= -limit && value < limit))
         return complain(complaint, &integer_too_big);
     *number = (int64_t)value;
+    if (fpclassify(value - (double)*number) != FP_ZERO)
+        return complain(complaint, &integer_has_fraction);
     return true;
 }
 

@@ -113,39 +113,11 @@ const char *pod_template_forbidden_image(const struct policy_limits *limits, con
 
 /* --- environment --------------------------------------------------------------------------------------------- */
 
-/* The shortest decimal text that reads back as the same number. */
-static char *real_text(double value)
-{
-    for (unsigned digits = 15; digits < 17; digits++) {
-        cleanup_free char *text = xasprintf("%.*g", (int)digits, value);
-        double back = strtod(text, NULL);
-
-        if (memcmp(&back, &value, sizeof(value)) == 0)
-            return steal(&text);
-    }
-    return xasprintf("%.17g", value);
-}
-
 char *environment_text(const json_t *value)
 {
-    switch (json_typeof(value)) {
-    case JSON_STRING:
-        return xstrdup(json_string_value(value));
-    case JSON_INTEGER:
-        return xasprintf("%" JSON_INTEGER_FORMAT, json_integer_value(value));
-    case JSON_REAL:
-        return real_text(json_real_value(value));
-    case JSON_TRUE:
-        return xstrdup("true");
-    case JSON_FALSE:
-        return xstrdup("false");
-    case JSON_OBJECT:
-    case JSON_ARRAY:
-        return json_write(value);
-    case JSON_NULL:
-        break;
-    }
-    return NULL;
+    if (json_is_null(value))
+        return NULL;
+    return json_is_string(value) ? xstrdup(json_string_value(value)) : json_write(value);
 }
 
 bool environment_name_is_valid(const char *name)

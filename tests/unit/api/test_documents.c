@@ -175,7 +175,8 @@ static int set_up(void **state)
     guest.broken = false;
     snprintf(fixture->dir, sizeof fixture->dir, "/tmp/documents-XXXXXX");
     assert_non_null(mkdtemp(fixture->dir));
-    fixture->store = store_open("sqlite:///test.db", fixture->dir, &err);
+    cleanup_free char *url = xasprintf("sqlite:///%s/test.db", fixture->dir);
+    fixture->store = store_open(url, fixture->dir, &err);
     if (!fixture->store)
         fail_msg("%s", err.text);
     fixture->policies = policies_new(snapshot_of(IMAGE, "2026-01-01 00:00:00.000000+00:00"));

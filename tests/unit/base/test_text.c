@@ -171,6 +171,16 @@ static void json_is_strict_and_merges(void **state)
     assert_string_equal(text, "{\"a\":{\"c\":2},\"d\":3,\"e\":[1]}");
 }
 
+static void json_writes_reals_as_short_as_they_were(void **state)
+{
+    const char *text = "{\"a\":[0.1,-2.5e-7,1e300,0.30000000000000004,1.0,7],\"b\":\"\\n\"}";
+    struct error err;
+    cleanup_json json_t *value = json_read(str_from(text), &err);
+    cleanup_free char *written = json_write(value);
+    assert_string_equal(written, text);
+    assert_null(json_write(NULL));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -185,6 +195,7 @@ int main(void)
         cmocka_unit_test(random_texts_have_their_form),
         cmocka_unit_test(secrets_compare_whole),
         cmocka_unit_test(json_is_strict_and_merges),
+        cmocka_unit_test(json_writes_reals_as_short_as_they_were),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

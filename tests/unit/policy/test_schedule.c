@@ -50,6 +50,8 @@ static void due_is_the_first_time_strictly_after(void **state)
         { "either day or weekday", "0 0 13 * fri", NULL, "2026-11-08T00:00:00Z", "2026-11-13T00:00:00Z" },
         { "either, the weekday first", "0 0 13 * fri", NULL, "2026-11-01T00:00:00Z", "2026-11-06T00:00:00Z" },
         { "star leaves the weekday alone", "0 0 * * fri", NULL, "2026-11-01T00:00:00Z", "2026-11-06T00:00:00Z" },
+        { "a full range is a choice", "0 0 13 * 0-6", NULL, "2026-11-01T00:00:00Z", "2026-11-02T00:00:00Z" },
+        { "stepped stars are choices", "0 0 */10 * */3", NULL, "2026-11-01T12:00:00Z", "2026-11-04T00:00:00Z" },
         { "question mark is any", "0 0 13 * ?", NULL, "2026-11-01T00:00:00Z", "2026-11-13T00:00:00Z" },
         { "last day", "0 0 L * *", NULL, "2027-02-01T00:00:00Z", "2027-02-28T00:00:00Z" },
         { "sixth field is seconds", "* * * * * 30", NULL, "2026-11-24T12:00:30Z", "2026-11-24T12:01:30Z" },

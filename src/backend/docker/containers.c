@@ -1,0 +1,71 @@
+/* Single calls about containers that several operations need. */
+#include "backend/docker/parts.h"
+#include "base/clock.h"
+#include "http/uri.h"
+
+#define GONE_WITHIN_MS 60000
+#define REMOVE_TIMEOUT_MS 60000
+
+static void sleep_ms(int64_t ms)
+{
+    struct timespec time = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
+
+    (void)nanosleep(&time, NULL);
+}
+
+static char *container_path(const char *reference, const char *rest)
+{
+    struct buf path = { 0 };
+
+    buf_append_text(&path, "/containers/");
+    uri_encode(&path, str_from(reference));
+    buf_append_text(&path, rest);
+    return buf_take(&path);
+}
+
+int container_inspect(struct docker *docker, const char *reference, json_t **inspection, struct error *err)
+{
+    cleanup_free char *path = container_path(reference, "/json");
+    cleanup_engine_answer struct engine_answer answer = { 0 };
+    struct engine_request request = { .operation = ENGINE_CONTAINER_INSPECT, .method = "GET", .path = path };
+
+    if (engine_call(docker->engine, &request, &answer, err) < 0)
+        return -1;
+    if (!json_is_object(answer.json))
+        return error_set(err, ERR_UNAVAILABLE, "the engine's description of %s is not understood", reference);
+    *inspection = steal(&answer.json);
+    return 0;
+}
+
+static bool is_gone(struct docker *docker, const char *id)
+{
+    cleanup_json json_t *inspection = NULL;
+    struct error err;
+
+    return container_inspect(docker, id, &inspection, &err) < 0 && err.class == ERR_NOT_FOUND;
+}
+
+static int wait_until_gone(struct docker *docker, const char *id, struct error *err)
+{
+    int64_t deadline = clock_monotonic_ms() + GONE_WITHIN_MS;
+
+    for (int64_t pause = 10; clock_monotonic_ms() < deadline; pause = pause < 500 ? pause * 2 : 500) {
+        if (is_gone(docker, id))
+            return 0;
+        sleep_ms(pause);
+    }
+    return error_set(err, ERR_TIMEOUT, "container %.12s is still being removed after %d s", id, GONE_WITHIN_MS / 1000);
+}
+
+int container_remove(struct docker *docker, const char *id, bool anonymous_volumes, struct error *err)
+{
+    cleanup_free char *path = container_path(id, anonymous_volumes ? "?force=1&v=1" : "?force=1&v=0");
+    cleanup_engine_answer struct engine_answer answer = { 0 };
+    struct engine_request request = { .operation = ENGINE_CONTAINER_REMOVE, .method = "DELETE", .path = path, .timeout_ms = REMOVE_TIMEOUT_MS };
+
+    if (engine_call(docker->engine, &request, &answer, err) == 0 || err->class == ERR_NOT_FOUND)
+        return 0;
+    if (answer.status == 409)
+        return wait_until_gone(docker, id, err);
+    return error_wrap(err, "removing container %.12s", id);
+}

@@ -1,0 +1,201 @@
+/* Keeping the observer's picture true: list all that is ours, then follow the engine's events from the moment before the listing, so that
+ * nothing between the two is missed. After any fault, and every few minutes in any case (the engine keeps only its last few hundred events), all begins
+ * anew. An event only says where to look; what is told is always what an inspection shows. */
+#include "backend/docker/parts.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+#define LIST_AGAIN_MS (5 * 60 * 1000)
+#define FIRST_PAUSE_MS 100
+#define LONGEST_PAUSE_MS 5000
+#define EVENT_LINE_MAX (1u << 20)
+
+#define OURS "%22label%22%3A%5B%22app.kubernetes.io%2Fmanaged-by%3Dterminals%22%5D"
+#define LIST_PATH "/containers/json?all=1&filters=%7B" OURS "%7D"
+#define EVENTS_FILTER "%7B" OURS "%2C%22type%22%3A%5B%22container%22%5D%2C%22event%22%3A%5B" \
+    "%22create%22%2C%22start%22%2C%22die%22%2C%22oom%22%2C%22destroy%22%2C%22rename%22%2C%22pause%22%2C%22unpause%22%5D%7D"
+
+/* --- the listing --------------------------------------------------------------------------------------------- */
+
+/* "seconds.nanoseconds" of the engine's own clock, which alone its event log is kept by. */
+static int ask_engine_time(struct docker *docker, char since[static 40], struct error *err)
+{
+    cleanup_engine_answer struct engine_answer answer = { 0 };
+    struct engine_request request = { .operation = ENGINE_INFO, .method = "GET", .path = "/info" };
+    const char *time;
+    int64_t us = 0;
+
+    if (engine_call(docker->engine, &request, &answer, err) < 0)
+        return -1;
+    time = json_text(answer.json, "SystemTime");
+    if (!time || !clock_parse_iso(time, &us))
+        us = clock_wall_us();
+    (void)snprintf(since, 40, "%lld.%09lld", (long long)(us / 1000000), (long long)(us % 1000000 * 1000));
+    return 0;
+}
+
+static int list_ours(struct docker *docker, json_t **containers, struct error *err)
+{
+    cleanup_engine_answer struct engine_answer answer = { 0 };
+    struct engine_request request = { .operation = ENGINE_CONTAINER_LIST, .method = "GET", .path = LIST_PATH };
+
+    if (engine_call(docker->engine, &request, &answer, err) < 0)
+        return -1;
+    if (!json_is_array(answer.json))
+        return error_set(err, ERR_UNAVAILABLE, "the engine's list of containers is not understood");
+    *containers = steal(&answer.json);
+    return 0;
+}
+
+/* A container's own name stands first or alone; names with a second '/' are links of others to it. */
+static const char *own_name(const json_t *container)
+{
+    const json_t *names = json_object_get(container, "Names"), *entry;
+    size_t index;
+
+    json_array_foreach(names, index, entry) {
+        const char *name = json_string_value(entry);
+
+        if (name && *name == '/' && !strchr(name + 1, '/'))
+            return name + 1;
+    }
+    return NULL;
+}
+
+/* An incomplete listing has no end: it must not make the rest absent. */
+static int report_listing(struct docker *docker, const json_t *containers, struct error *err)
+{
+    struct observer *observer = docker->observer;
+    const json_t *container;
+    size_t index;
+
+    observer->listing_begin(observer);
+    json_array_foreach(containers, index, container) {
+        const char *name = own_name(container);
+
+        if (atomic_load(&docker->stopping))
+            return 0;
+        if (name && observe_name(docker, name, err) < 0)
+            return -1;
+    }
+    observer->listing_end(observer);
+    return 0;
+}
+
+/* --- the events ---------------------------------------------------------------------------------------------- */
+
+struct event_stream {
+    struct docker *docker;
+    struct buf line;                    /* an unfinished line */
+    int64_t until_ms;                   /* list again then */
+    bool broken;                        /* something could not be looked at: list again */
+};
+
+static void look(struct event_stream *stream, const char *name)
+{
+    struct error err;
+
+    if (name && *name == '/')
+        name++;
+    if (name && *name && observe_name(stream->docker, name, &err) < 0)
+        stream->broken = true;
+}
+
+static void take_event(struct event_stream *stream, struct str line)
+{
+    cleanup_json json_t *event = json_read(line, NULL);
+    const json_t *attributes = json_object_get(json_object_get(event, "Actor"), "Attributes");
+    const char *action = json_text(event, "Action");
+
+    if (action && strcmp(action, "rename") == 0)
+        look(stream, json_text(attributes, "oldName"));
+    look(stream, json_text(attributes, "name"));
+}
+
+static bool on_event_data(void *context, struct str data)
+{
+    struct event_stream *stream = context;
+    size_t end;
+
+    if (!buf_append_str(&stream->line, data))
+        return false;
+    while ((end = str_find_char(buf_str(&stream->line), '\n')) != SIZE_MAX) {
+        take_event(stream, str_of(stream->line.data, end));
+        buf_consume(&stream->line, end + 1);
+    }
+    return !stream->broken;
+}
+
+static bool stream_is_over(void *context)
+{
+    const struct event_stream *stream = context;
+
+    return atomic_load(&stream->docker->stopping) || clock_monotonic_ms() >= stream->until_ms;
+}
+
+/* 0: it is time to list again. */
+static int follow_events(struct docker *docker, const char *since, struct error *err)
+{
+    cleanup_free char *path = xasprintf("/events?since=%s&filters=%s", since, EVENTS_FILTER);
+    cleanup_engine_answer struct engine_answer answer = { 0 };
+    struct event_stream stream = { .docker = docker, .line = { .limit = EVENT_LINE_MAX },
+                                   .until_ms = clock_monotonic_ms() + LIST_AGAIN_MS };
+    struct engine_request request = {
+        .operation = ENGINE_EVENTS, .method = "GET", .path = path, .timeout_ms = -1,
+        .on_data = on_event_data, .cancelled = stream_is_over, .context = &stream,
+    };
+    int result = engine_call(docker->engine, &request, &answer, err);
+    bool planned = stream_is_over(&stream) || stream.broken;
+
+    buf_free(&stream.line);
+    if (result < 0 && planned)
+        return 0;
+    return result < 0 ? -1 : error_set(err, ERR_UNAVAILABLE, "the engine ended its event stream");
+}
+
+/* --- the loop ------------------------------------------------------------------------------------------------ */
+
+/* `*listed`: the engine answered with everything. */
+static int watch_once(struct docker *docker, bool *listed, struct error *err)
+{
+    cleanup_json json_t *containers = NULL;
+    cleanup_reach struct reach *reach = NULL;
+    char since[40];
+
+    *listed = false;
+    reach = docker_reach(docker, err);
+    if (!reach || ask_engine_time(docker, since, err) < 0 || list_ours(docker, &containers, err) < 0)
+        return -1;
+    docker->observer->reachable(docker->observer, NULL);
+    if (report_listing(docker, containers, err) < 0)
+        return -1;
+    *listed = true;
+    json_decref(steal(&containers));
+    return follow_events(docker, since, err);
+}
+
+void docker_watch(struct docker *docker, struct observer *observer)
+{
+    int64_t pause = FIRST_PAUSE_MS;
+    struct error err;
+    bool listed;
+
+    pthread_mutex_lock(&docker->observe_lock);
+    docker->observer = observer;
+    pthread_mutex_unlock(&docker->observe_lock);
+    while (!atomic_load(&docker->stopping)) {
+        int result = watch_once(docker, &listed, &err);
+
+        if (listed)
+            pause = FIRST_PAUSE_MS;
+        if (result == 0)
+            continue;
+        docker_forget_reach(docker);
+        if (atomic_load(&docker->stopping))
+            break;
+        log_warning("the Docker Engine cannot be watched; trying again", LOG_INT("in_ms", pause), LOG_ERR(&err));
+        observer->reachable(observer, &err);
+        docker_pause(docker, pause);
+        pause = pause * 2 < LONGEST_PAUSE_MS ? pause * 2 : LONGEST_PAUSE_MS;
+    }
+}

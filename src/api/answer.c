@@ -6,7 +6,7 @@
 /* How long a client should wait when the engine or the database is away for a moment. */
 #define RETRY_AFTER_S 5
 
-void answer_json(struct api_response *response, int status, json_t *body)
+void api_answer_json(struct api_response *response, int status, json_t *body)
 {
     cleanup_json json_t *owned = body;
     cleanup_free char *text = owned ? json_write(owned) : NULL;
@@ -16,7 +16,7 @@ void answer_json(struct api_response *response, int status, json_t *body)
     buf_append_text(&response->body, text ? text : "{\"detail\":\"Internal Server Error\"}");
 }
 
-void answer_detail(struct api_response *response, int status, const char *format, ...)
+void api_answer_detail(struct api_response *response, int status, const char *format, ...)
 {
     struct buf text = { 0 };
     va_list args;
@@ -24,20 +24,20 @@ void answer_detail(struct api_response *response, int status, const char *format
     va_start(args, format);
     buf_vprintf(&text, format, args);
     va_end(args);
-    answer_json(response, status, json_pack("{s:s%}", "detail", text.data ? text.data : "", text.len));
+    api_answer_json(response, status, json_pack("{s:s%}", "detail", text.data ? text.data : "", text.len));
     buf_free(&text);
 }
 
-void answer_error(struct api_response *response, const struct error *err)
+void api_answer_error(struct api_response *response, const struct error *err)
 {
-    answer_detail(response, error_http_status(err->class), "%s", err->text);
+    api_answer_detail(response, error_http_status(err->class), "%s", err->text);
     if (error_is_temporary(err->class))
         response->retry_after_s = RETRY_AFTER_S;
 }
 
-void answer_problems(struct api_response *response, json_t *problems)
+void api_answer_problems(struct api_response *response, json_t *problems)
 {
-    answer_json(response, 422, json_pack("{s:o}", "detail", problems));
+    api_answer_json(response, 422, json_pack("{s:o}", "detail", problems));
 }
 
 void api_response_clear(struct api_response *response)

@@ -7,12 +7,12 @@
 #include "base/json.h"
 
 /* All of them fill `response` once. Takes `body` over. */
-void answer_json(struct api_response *response, int status, json_t *body);
+void api_answer_json(struct api_response *response, int status, json_t *body);
 /* {"detail": text} */
-void answer_detail(struct api_response *response, int status, const char *format, ...) PRINTF_LIKE(3, 4);
+void api_answer_detail(struct api_response *response, int status, const char *format, ...) PRINTF_LIKE(3, 4);
 /* {"detail": err->text} with the status of its class, and Retry-After where trying again may help. */
-void answer_error(struct api_response *response, const struct error *err);
+void api_answer_error(struct api_response *response, const struct error *err);
 /* 422 with the array of problems, which it takes over. */
-void answer_problems(struct api_response *response, json_t *problems);
+void api_answer_problems(struct api_response *response, json_t *problems);
 
 #endif

@@ -80,7 +80,7 @@ static char *read_policy_id(struct str encoded, struct api_response *response)
         decoded[len] = '\0';
         return steal(&decoded);
     }
-    answer_problems(response, problems);
+    api_answer_problems(response, problems);
     return NULL;
 }
 
@@ -93,12 +93,12 @@ void api_handle(struct api *api, const struct api_request *request, struct api_r
     *response = (struct api_response){ 0 };
     const struct resource *resource = find_resource(path, &id);
     if (!resource) {
-        answer_detail(response, 404, "Not Found");
+        api_answer_detail(response, 404, "Not Found");
         return;
     }
     handler *handle = find_handler(resource, request->method);
     if (!handle) {
-        answer_detail(response, 405, "Method Not Allowed");
+        api_answer_detail(response, 405, "Method Not Allowed");
         response->allow = resource->allow;
         return;
     }

@@ -41,12 +41,12 @@ static void answer_not_json(struct api_response *response, struct str text)
     if (!json_scan(text, &fault))
         fault = (struct json_fault){ "Expecting value", 0, false };
     if (fault.too_deep) {
-        answer_detail(response, 400, "There was an error parsing the body");
+        api_answer_detail(response, 400, "There was an error parsing the body");
         return;
     }
     json_t *problem = json_pack("{s:s, s:[s, I], s:s, s:{}, s:{s:s}}", "type", "json_invalid", "loc", "body",
                                 (json_int_t)fault.position, "msg", "JSON decode error", "input", "ctx", "error", fault.message);
-    answer_problems(response, json_pack("[o]", problem));
+    api_answer_problems(response, json_pack("[o]", problem));
 }
 
 static void answer_no_object(struct api_response *response, const json_t *value)
@@ -57,7 +57,7 @@ static void answer_no_object(struct api_response *response, const json_t *value)
     else
         problem_add(problems, whole_body, "model_attributes_type",
                     "Input should be a valid dictionary or object to extract fields from", value, NULL);
-    answer_problems(response, problems);
+    api_answer_problems(response, problems);
 }
 
 /* NULL: refused, the answer is filled. */
@@ -67,7 +67,7 @@ static json_t *read_value(const struct api_request *request, struct api_response
         return json_from_bytes(request->body);
     struct str text = without_mark(request->body);
     if (!str_is_utf8(text)) {
-        answer_detail(response, 400, "There was an error parsing the body");
+        api_answer_detail(response, 400, "There was an error parsing the body");
         return NULL;
     }
     json_t *value = json_loadb(text.data ? text.data : "", text.len, JSON_DECODE_ANY, NULL);

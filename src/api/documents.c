@@ -178,7 +178,9 @@ static void fetch_run(void *argument)
         fetch->look_in_store,
     };
 
-    if (document_job_run(&job, found, &failure) < 0 && failure.class != ERR_NOT_FOUND)
+    if (document_job_run(&job, found, &failure) == 0)
+        failure.class = ERR_NONE;       /* what an attempt before the good one left there */
+    else if (failure.class != ERR_NOT_FOUND)
         log_warning("the documents of a policy cannot be fetched", LOG_STR("policy", fetch->policy_id), LOG_ERR(&failure));
     pthread_mutex_lock(&documents->lock);
     install(fetch, found, &failure);

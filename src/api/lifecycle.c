@@ -17,9 +17,9 @@ void lifecycle_get(struct exchange *exchange)
     struct error err;
 
     if (store_get_lifecycle(exchange->api->store, exchange->policy_id, &data, &err) < 0)
-        answer_error(exchange->response, &err);
+        api_answer_error(exchange->response, &err);
     else
-        answer_json(exchange->response, 200, lifecycle_object(exchange->policy_id, data));
+        api_answer_json(exchange->response, 200, lifecycle_object(exchange->policy_id, data));
 }
 
 static bool is_text_or_null(const json_t *value)
@@ -53,13 +53,13 @@ static bool check_lifecycle(struct exchange *exchange, json_t *data)
     if (reset && !json_is_object(reset)) {
         json_t *problems = json_array();
         problem_add(problems, (struct location){ "body", "reset" }, "dict_type", "Input should be a valid dictionary", reset, NULL);
-        answer_problems(exchange->response, problems);
+        api_answer_problems(exchange->response, problems);
         return false;
     }
     if (!reset || reset_is_valid(reset, &err))
         return true;
     log_info("lifecycle refused", LOG_STR("policy", exchange->policy_id), LOG_ERR(&err));
-    answer_detail(exchange->response, 400, "Invalid lifecycle configuration");
+    api_answer_detail(exchange->response, 400, "Invalid lifecycle configuration");
     return false;
 }
 
@@ -73,9 +73,9 @@ void lifecycle_put(struct exchange *exchange)
     HOLD_CHANGING(exchange->api);
     if (store_put_lifecycle(exchange->api->store, exchange->policy_id, data, &err) < 0 ||
         api_put_in_force(exchange->api, &err) < 0) {
-        answer_error(exchange->response, &err);
+        api_answer_error(exchange->response, &err);
         return;
     }
     log_info("lifecycle stored", LOG_STR("policy", exchange->policy_id), LOG_STR("by", "admin"));
-    answer_json(exchange->response, 200, lifecycle_object(exchange->policy_id, data));
+    api_answer_json(exchange->response, 200, lifecycle_object(exchange->policy_id, data));
 }

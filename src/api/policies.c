@@ -16,7 +16,7 @@ static json_t *policy_object(const struct policy_row *row)
 
 static void answer_not_found(struct exchange *exchange)
 {
-    answer_detail(exchange->response, 404, "Policy '%s' not found", exchange->policy_id);
+    api_answer_detail(exchange->response, 404, "Policy '%s' not found", exchange->policy_id);
 }
 
 static void answer_store_error(struct exchange *exchange, const struct error *err)
@@ -24,7 +24,7 @@ static void answer_store_error(struct exchange *exchange, const struct error *er
     if (err->class == ERR_NOT_FOUND)
         answer_not_found(exchange);
     else
-        answer_error(exchange->response, err);
+        api_answer_error(exchange->response, err);
 }
 
 static void log_change(const char *message, const char *policy_id)
@@ -45,9 +45,9 @@ static json_t *check_data(struct exchange *exchange, const json_t *data, json_t 
     if (result == 0)
         return normal;
     if (err.class == ERR_UNPROCESSABLE && detail)
-        answer_problems(exchange->response, steal(&detail));
+        api_answer_problems(exchange->response, steal(&detail));
     else
-        answer_error(exchange->response, &err);
+        api_answer_error(exchange->response, &err);
     return NULL;
 }
 
@@ -59,10 +59,10 @@ static void publish_and_answer(struct exchange *exchange, int status, json_t *bo
 
     if (api_put_in_force(exchange->api, &err) < 0) {
         log_error("policies cannot be published", LOG_ERR(&err));
-        answer_error(exchange->response, &err);
+        api_answer_error(exchange->response, &err);
         return;
     }
-    answer_json(exchange->response, status, steal(&owned));
+    api_answer_json(exchange->response, status, steal(&owned));
 }
 
 void policies_list(struct exchange *exchange)
@@ -72,7 +72,7 @@ void policies_list(struct exchange *exchange)
     struct error err;
 
     if (store_list_policies(exchange->api->store, &rows, &count, &err) < 0) {
-        answer_error(exchange->response, &err);
+        api_answer_error(exchange->response, &err);
         return;
     }
     json_t *array = json_array();
@@ -81,7 +81,7 @@ void policies_list(struct exchange *exchange)
         policy_row_clear(&rows[i]);
     }
     free(rows);
-    answer_json(exchange->response, 200, array);
+    api_answer_json(exchange->response, 200, array);
 }
 
 void policies_get(struct exchange *exchange)
@@ -92,7 +92,7 @@ void policies_get(struct exchange *exchange)
     if (store_get_policy(exchange->api->store, exchange->policy_id, &row, &err) < 0)
         answer_store_error(exchange, &err);
     else
-        answer_json(exchange->response, 200, policy_object(&row));
+        api_answer_json(exchange->response, 200, policy_object(&row));
 }
 
 /* The checked id and data of {id, data?}, or false with the answer filled. */
@@ -111,7 +111,7 @@ static bool read_new_policy(struct exchange *exchange, const json_t *body, const
                     "Input should be a valid dictionary or object to extract fields from", *data, NULL);
     if (json_array_size(problems) == 0)
         return true;
-    answer_problems(exchange->response, steal(&problems));
+    api_answer_problems(exchange->response, steal(&problems));
     return false;
 }
 
@@ -131,9 +131,9 @@ void policies_create(struct exchange *exchange)
         return;
     if (store_create_policy(exchange->api->store, id, normal, &row, &err) < 0) {
         if (err.class == ERR_CONFLICT)
-            answer_detail(exchange->response, 409, "Policy '%s' already exists", id);
+            api_answer_detail(exchange->response, 409, "Policy '%s' already exists", id);
         else
-            answer_error(exchange->response, &err);
+            api_answer_error(exchange->response, &err);
         return;
     }
     log_change("policy created", id);
@@ -150,7 +150,7 @@ static void store_data(struct exchange *exchange, const json_t *data)
     if (!normal)
         return;
     if (store_put_policy(exchange->api->store, exchange->policy_id, normal, &row, &err) < 0) {
-        answer_error(exchange->response, &err);
+        api_answer_error(exchange->response, &err);
         return;
     }
     log_change("policy stored", exchange->policy_id);

@@ -1,6 +1,8 @@
 /* From the rows of the database to the snapshot that everyone reads. */
 #include "api/api.h"
 
+#include <pthread.h>
+
 #include "base/json.h"
 
 static void clear_rows(struct policy_row *rows, size_t count)
@@ -15,6 +17,7 @@ static void clear_rows(struct policy_row *rows, size_t count)
 static json_t *snapshot_rows(const struct policy_row *rows, size_t count, const json_t *lifecycles)
 {
     json_t *array = json_array();
+    bool has_default = false;
 
     for (size_t i = 0; i < count; i++) {
         json_t *row = json_pack("{s:s, s:O, s:s, s:s}", "id", rows[i].id, "data", rows[i].data,
@@ -23,11 +26,15 @@ static json_t *snapshot_rows(const struct policy_row *rows, size_t count, const 
         if (lifecycle)
             json_object_set(row, "lifecycle", lifecycle);
         json_array_append_new(array, row);
+        has_default |= strcmp(rows[i].id, DEFAULT_POLICY_ID) == 0;
     }
+    json_t *lifecycle = json_object_get(lifecycles, DEFAULT_POLICY_ID);
+    if (!has_default && lifecycle)
+        json_array_append_new(array, json_pack("{s:s, s:O}", "id", DEFAULT_POLICY_ID, "lifecycle", lifecycle));
     return array;
 }
 
-int api_publish_policies(struct store *store, struct policies *policies, const struct settings *settings, struct error *err)
+static int read_and_publish(struct store *store, struct policies *policies, const struct settings *settings, struct error *err)
 {
     cleanup_json json_t *lifecycles = NULL;
     struct policy_row *rows = NULL;
@@ -41,4 +48,15 @@ int api_publish_policies(struct store *store, struct policies *policies, const s
     clear_rows(rows, count);
     policies_publish(policies, policy_snapshot_new(policy_limits_new(settings), array));
     return 0;
+}
+
+/* Reading and publishing are one step, or an older picture could replace a newer one. */
+int api_publish_policies(struct store *store, struct policies *policies, const struct settings *settings, struct error *err)
+{
+    static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
+
+    pthread_mutex_lock(&one_at_a_time);
+    int result = read_and_publish(store, policies, settings, err);
+    pthread_mutex_unlock(&one_at_a_time);
+    return result;
 }

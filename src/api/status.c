@@ -17,7 +17,7 @@ void status_get(struct exchange *exchange)
     struct error err;
 
     if (store_count_policies(exchange->api->store, &policy_count, &err) < 0) {
-        answer_error(exchange->response, &err);
+        api_answer_error(exchange->response, &err);
         return;
     }
     fleet_count(exchange->api->fleet, &counts);
@@ -32,5 +32,5 @@ void status_get(struct exchange *exchange)
                                "policy_count", (json_int_t)policy_count,
                                "active_websocket_connections", (json_int_t)counts.websockets);
     policy_snapshot_unref(snapshot);
-    answer_json(exchange->response, 200, status);
+    api_answer_json(exchange->response, 200, status);
 }

@@ -76,7 +76,7 @@ static bool read_list_query(struct exchange *exchange, struct list_query *out)
     read_cursor(out, query, problems);
     if (json_array_size(problems) == 0)
         return true;
-    answer_problems(exchange->response, steal(&problems));
+    api_answer_problems(exchange->response, steal(&problems));
     return false;
 }
 
@@ -160,7 +160,7 @@ void terminals_list(struct exchange *exchange)
     for (size_t i = 0; i < count; i++)
         terminal_info_clear(&infos[i]);
     free(infos);
-    answer_json(exchange->response, 200, page);
+    api_answer_json(exchange->response, 200, page);
 }
 
 /* --- stop and refresh ---------------------------------------------------------------------------------------- */
@@ -214,12 +214,12 @@ static bool run_selection(struct exchange *exchange, json_t *problems, struct se
     struct error err;
 
     if (json_array_size(problems) > 0) {
-        answer_problems(exchange->response, json_incref(problems));
+        api_answer_problems(exchange->response, json_incref(problems));
         return false;
     }
     if (!normalise_context(selection, &err) ||
         fleet_stop(exchange->api->fleet, &selection->filter, selection->only_idle, selection->reset, result, &err) < 0) {
-        answer_error(exchange->response, &err);
+        api_answer_error(exchange->response, &err);
         return false;
     }
     return true;
@@ -249,12 +249,13 @@ void terminals_stop(struct exchange *exchange)
     if (!run_selection(exchange, problems, &selection, &result))
         return;
     if (result.matched == 0) {
-        answer_detail(exchange->response, 404, "Terminal not found");
+        api_answer_detail(exchange->response, 404, "Terminal not found");
         return;
     }
     log_selection("terminal stopped on request", &selection, &result);
-    answer_json(exchange->response, 200, json_pack("{s:i, s:i, s:i}", "matched", (int)result.matched, "stopped",
-                                                   (int)result.stopped, "skipped_active", (int)result.skipped_active));
+    api_answer_json(exchange->response, 200,
+                    json_pack("{s:i, s:i, s:i}", "matched", (int)result.matched, "stopped", (int)result.stopped,
+                              "skipped_active", (int)result.skipped_active));
 }
 
 void terminals_refresh(struct exchange *exchange)
@@ -273,7 +274,7 @@ void terminals_refresh(struct exchange *exchange)
     if (!run_selection(exchange, problems, &selection, &result))
         return;
     log_selection("terminals refreshed on request", &selection, &result);
-    answer_json(exchange->response, 200,
-                json_pack("{s:i, s:i, s:i, s:i}", "matched", (int)result.matched, "refreshed", (int)result.stopped,
-                          "reset", (int)result.reset, "skipped_active", (int)result.skipped_active));
+    api_answer_json(exchange->response, 200,
+                    json_pack("{s:i, s:i, s:i, s:i}", "matched", (int)result.matched, "refreshed", (int)result.stopped,
+                              "reset", (int)result.reset, "skipped_active", (int)result.skipped_active));
 }

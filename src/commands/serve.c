@@ -234,6 +234,9 @@ static void reload(struct service *service)
         log_error("the settings were not read again: the old ones stay in force");
         return;
     }
+    cleanup_buf struct buf warnings = { 0 };
+    settings_warn_restart(service->first_settings, fresh, &warnings);
+    log_lines(LOG_WARNING, buf_str(&warnings));
     auth_reconfigure(service->auth, fresh);
     api_reconfigure(service->api, fresh);
     gateway_reconfigure(service->gateway, fresh);

@@ -56,7 +56,6 @@ void counters_init(struct counters *counters)
     counters->failed_resets = metric_counter("terminals_resets_total", "Homes emptied, by outcome", "outcome=\"failed\"");
     counters->waiting_starts = metric_gauge("terminals_waiting_starts", "Starts that wait for others to end", NULL);
     counters->queue_depth = metric_gauge("terminals_reconcile_queue_depth", "Terminals that wait to be reconciled", NULL);
-    counters->websockets = metric_gauge("terminals_websockets", "Terminal WebSockets open now", NULL);
     counters->ready = metric_gauge("terminals_backend_listed", "1 once the engine has listed its terminals", NULL);
 }
 
@@ -77,6 +76,5 @@ void counters_show(struct counters *counters, const struct fleet_counts *counts,
         metric_set(counters->terminals[i], counts->by_phase[i]);
     metric_set(counters->waiting_starts, counts->waiting_starts);
     metric_set(counters->queue_depth, queue_depth);
-    metric_set(counters->websockets, counts->websockets);
     metric_set(counters->ready, ready);
 }

@@ -24,7 +24,7 @@ struct counters {
     struct metric *stops[STOP_REASON_COUNT];
     struct metric *resets, *failed_resets;
     struct metric *terminals[TERMINAL_FAILED + 1];
-    struct metric *waiting_starts, *queue_depth, *websockets, *ready;
+    struct metric *waiting_starts, *queue_depth, *ready;
 };
 
 void counters_init(struct counters *counters);

@@ -128,7 +128,7 @@ bool fleet_is_ready(struct fleet *fleet, struct error *err)
 void fleet_policies_changed(struct fleet *fleet)
 {
     WITH_LOCK(fleet);
-    fleet->sweep_resets_now = true;
+    fleet->policies_changed = true;
     pthread_cond_broadcast(&fleet->janitor_wakes);
 }
 

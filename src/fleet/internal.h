@@ -57,7 +57,7 @@ struct fleet {
     pthread_t watcher, janitor;
     bool started;
     pthread_cond_t janitor_wakes;
-    bool sweep_resets_now;
+    bool policies_changed;
 };
 
 static inline void unlock_fleet(pthread_mutex_t **lock) { pthread_mutex_unlock(*lock); }
@@ -142,7 +142,9 @@ int reset_apply(struct fleet *fleet, const struct terminal_ref *ref, bool reques
 bool reset_reckon(json_t *state, const json_t *lifecycle, int64_t now_us) MUST_CHECK;
 bool reset_is_due(const json_t *state, int64_t now_us);
 void reset_mark(json_t *state, const json_t *lifecycle, int64_t now_us);
-void reset_sweep(struct fleet *fleet);
+/* Looks at all rows and all live terminals. Not `thorough`: only if some policy has a schedule; after a schedule was taken away one
+ * thorough sweep clears the rows, so that its return does not find old due times. */
+void reset_sweep(struct fleet *fleet, bool thorough);
 
 /* --- clocks at the border --- */
 int64_t wall_us_of(int64_t monotonic_ms);

@@ -47,16 +47,16 @@ void janitor_forget(struct fleet *fleet)
 }
 
 /* Sleeps for a tick at most. False when the fleet ends. */
-static bool wait_for_tick(struct fleet *fleet, bool *sweep_resets)
+static bool wait_for_tick(struct fleet *fleet, bool *policies_changed)
 {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += TICK_MS / 1000;
     WITH_LOCK(fleet);
-    if (!fleet->stopping && !fleet->sweep_resets_now)
+    if (!fleet->stopping && !fleet->policies_changed)
         pthread_cond_timedwait(&fleet->janitor_wakes, &fleet->lock, &until);
-    *sweep_resets = fleet->sweep_resets_now;
-    fleet->sweep_resets_now = false;
+    *policies_changed = fleet->policies_changed;
+    fleet->policies_changed = false;
     return !fleet->stopping;
 }
 
@@ -74,8 +74,8 @@ void *janitor_run(void *argument)
     struct fleet *fleet = argument;
     int64_t now_ms = clock_monotonic_ms(), activity_ms = (fleet->options.activity_interval_s ? fleet->options.activity_interval_s : 1) * 1000LL;
     int64_t idle_due = now_ms + IDLE_SWEEP_MS, reset_due = now_ms + FIRST_RESET_SWEEP_MS, activity_due = now_ms + activity_ms;
-    bool sweep_resets;
-    while (wait_for_tick(fleet, &sweep_resets)) {
+    bool policies_changed, first = true;
+    while (wait_for_tick(fleet, &policies_changed)) {
         janitor_expire(fleet);
         if (is_due(&activity_due, activity_ms))
             idle_write_activity(fleet);
@@ -83,8 +83,10 @@ void *janitor_run(void *argument)
             idle_sweep(fleet);
             janitor_forget(fleet);
         }
-        if (is_due(&reset_due, RESET_SWEEP_MS) || sweep_resets)
-            reset_sweep(fleet);
+        if (is_due(&reset_due, RESET_SWEEP_MS) || policies_changed) {
+            reset_sweep(fleet, policies_changed || first);
+            first = false;
+        }
     }
     return NULL;
 }

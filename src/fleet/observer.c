@@ -2,6 +2,7 @@
  * lost. Nothing is decided here: a terminal whose observed state was touched is put into the work queue. */
 #include "fleet/internal.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/secret.h"
 
@@ -29,8 +30,9 @@ static void replace_text(char **place, const char *text)
 }
 
 /* The instance is gone for good; what is told of it from now on is old news. */
-static void retire_instance(struct terminal *terminal)
+static void retire_instance(struct fleet *fleet, struct terminal *terminal)
 {
+    health_cancel_probe(fleet, terminal);
     if (terminal->observed.instance_id) {
         free(terminal->retired_instance);
         terminal->retired_instance = steal(&terminal->observed.instance_id);
@@ -65,13 +67,15 @@ static bool endpoint_differs(const struct endpoint *known, const struct endpoint
                      memcmp(&known->address, &seen->address, known->address_len) != 0);
 }
 
-static void record_endpoint(struct terminal *terminal, const struct endpoint *seen)
+static void record_endpoint(struct fleet *fleet, struct terminal *terminal, const struct endpoint *seen)
 {
     struct observed *known = &terminal->observed;
     if (seen->address_len == 0)
         return;
-    if (endpoint_differs(known->endpoint, seen))
+    if (endpoint_differs(known->endpoint, seen)) {
+        health_cancel_probe(fleet, terminal);
         terminal->healthy = false;
+    }
     if (!known->endpoint)
         known->endpoint = xmalloc(sizeof *known->endpoint);
     *known->endpoint = *seen;
@@ -87,15 +91,17 @@ static void record_guest_key(struct terminal *terminal, const char *guest_key)
     known->guest_key = xstrdup(guest_key);
 }
 
-static void record(struct terminal *terminal, const struct observation *seen)
+static void record(struct fleet *fleet, struct terminal *terminal, const struct observation *seen)
 {
     struct observed *known = &terminal->observed;
     if (seen->phase == OBSERVED_ABSENT)
-        return retire_instance(terminal);
+        return retire_instance(fleet, terminal);
     if (seen->instance_id && known->instance_id && strcmp(seen->instance_id, known->instance_id) != 0)
-        retire_instance(terminal);
+        retire_instance(fleet, terminal);
     if (known->phase == OBSERVED_RUNNING && seen->phase != OBSERVED_RUNNING)
         terminal->healthy = false;
+    if (known->phase != seen->phase)
+        known->since_ms = clock_monotonic_ms();
     known->phase = seen->phase;
     known->ready = seen->ready;
     known->failure = seen->failure;
@@ -104,7 +110,7 @@ static void record(struct terminal *terminal, const struct observation *seen)
     free(steal(&known->message));
     replace_text(&known->message, seen->message);
     record_guest_key(terminal, seen->guest_key);
-    record_endpoint(terminal, &seen->endpoint);
+    record_endpoint(fleet, terminal, &seen->endpoint);
 }
 
 /* Two containers may claim one key (the original's and ours): the one that lives is the terminal. */
@@ -140,7 +146,7 @@ static void observe(struct observer *observer, const struct observation *seen)
     if (is_old_news(terminal, seen))
         return;
     terminal->seen = fleet->listing;
-    record(terminal, seen);
+    record(fleet, terminal, seen);
     if (seen->name)
         table_rename(fleet, terminal, seen->name);
     reconcile_soon(fleet, terminal);
@@ -169,7 +175,7 @@ static void listing_end(struct observer *observer)
         bool missing = terminal->observed.phase != OBSERVED_ABSENT && terminal->seen != fleet->listing &&
                        terminal->call != CALL_START;
         if (missing)
-            retire_instance(terminal);
+            retire_instance(fleet, terminal);
         if (missing || first)
             reconcile_soon(fleet, terminal);
     }

@@ -56,7 +56,7 @@ struct prober {
 
 int64_t probe_retry_delay_ms(int64_t elapsed_ms)
 {
-    return elapsed_ms < 5000 ? 5 : elapsed_ms < 30000 ? 100 : 500;
+    return elapsed_ms < 5000 ? 4 : elapsed_ms < 30000 ? 100 : 500;
 }
 
 /* --- one probe --- */

@@ -5,7 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-enum { ADOPT_UNFINISHED_MS = 30000, WAIT_FOR_SLOT_MS = 100, DIAGNOSE_TIMEOUT_MS = 30000 };
+enum { ADOPT_UNFINISHED_MS = 30000, CLEAR_AWAY_MS = 10000, WAIT_FOR_SLOT_MS = 100, DIAGNOSE_TIMEOUT_MS = 30000 };
 
 void reconcile_soon(struct fleet *fleet, struct terminal *terminal)
 {
@@ -161,6 +161,9 @@ static void follow_running(struct fleet *fleet, struct terminal *terminal)
 static void follow_ended(struct fleet *fleet, struct terminal *terminal)
 {
     const struct observed *observed = &terminal->observed;
+    int64_t seen_for_ms = clock_monotonic_ms() - observed->since_ms;
+    if (terminal->phase == TERMINAL_ABSENT && seen_for_ms < CLEAR_AWAY_MS)
+        return reconcile_after(fleet, terminal, CLEAR_AWAY_MS - seen_for_ms);   /* another replica may be about to start it */
     if (terminal->phase == TERMINAL_STARTING && observed->phase != OBSERVED_STOPPING) {
         enum error_class class = observed->failure != ERR_NONE ? observed->failure : ERR_GUEST_CRASHED;
         return fail_with_diagnosis(fleet, terminal, class, class == ERR_GUEST_CRASHED ?

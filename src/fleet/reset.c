@@ -10,8 +10,6 @@
 #include "base/log.h"
 #include "policy/schedule.h"
 
-static void snapshot_unref_pointer(struct policy_snapshot **place) { policy_snapshot_unref(*place); }
-#define cleanup_snapshot __attribute__((cleanup(snapshot_unref_pointer)))
 static void schedule_free_pointer(struct schedule **place) { schedule_free(*place); }
 #define cleanup_schedule __attribute__((cleanup(schedule_free_pointer)))
 
@@ -170,10 +168,10 @@ static int apply(struct fleet *fleet, const struct terminal_ref *ref, const json
 
 int reset_apply(struct fleet *fleet, const struct terminal_ref *ref, bool requested, bool *done, struct error *err)
 {
-    cleanup_snapshot struct policy_snapshot *snapshot = policies_current(fleet->options.policies);
-    const struct policy *policy = policy_snapshot_find(snapshot, str_from(ref->key->policy_id));
-    const json_t *lifecycle = policy ? policy->lifecycle : NULL;
+    cleanup_json json_t *lifecycle = NULL;
     *done = false;
+    if (store_get_lifecycle(fleet->options.store, ref->key->policy_id, &lifecycle, err) < 0)
+        log_warning("whether a reset is due is not known", LOG_STR("terminal", ref->name), LOG_ERR(err));
     if (!requested && !has_schedule(lifecycle))
         return 0;
     return apply(fleet, ref, lifecycle, requested, done, err);
@@ -181,36 +179,37 @@ int reset_apply(struct fleet *fleet, const struct terminal_ref *ref, bool reques
 
 /* --- the sweep --- */
 
-static bool any_schedule(struct fleet *fleet)
+/* The lifecycles by policy, or NULL when there is nothing to look at: no policy has a schedule, and none can have had one since the
+ * last `thorough` sweep. */
+static json_t *load_schedules(struct fleet *fleet, bool thorough)
 {
     cleanup_json json_t *by_policy = NULL;
     struct error err;
     if (store_list_lifecycles(fleet->options.store, &by_policy, &err) < 0) {
         log_warning("resets are not looked at: the database does not answer", LOG_ERR(&err));
-        return false;
+        return NULL;
     }
     const char *id;
     json_t *lifecycle;
     json_object_foreach(by_policy, id, lifecycle)
-        if (has_schedule(lifecycle))
-            return true;
-    return false;
+        thorough = thorough || has_schedule(lifecycle);
+    return thorough ? json_incref(by_policy) : NULL;
 }
 
-static void look_at(struct fleet *fleet, const struct policy_snapshot *snapshot, const struct terminal_key *key, json_t *state)
+static void look_at(struct fleet *fleet, const json_t *by_policy, const struct terminal_key *key, json_t *state)
 {
-    const struct policy *policy = policy_snapshot_find(snapshot, str_from(key->policy_id));
+    const json_t *lifecycle = json_object_get(by_policy, key->policy_id);
     int64_t now_us = clock_wall_us();
-    if (!policy || !json_is_object(state))
+    if (!json_is_object(state))
         return;
-    if (reset_reckon(state, policy->lifecycle, now_us))
+    if (reset_reckon(state, lifecycle, now_us))
         save_state(fleet, key, state);
-    if (has_schedule(policy->lifecycle) && reset_is_due(state, now_us))
+    if (has_schedule(lifecycle) && reset_is_due(state, now_us))
         stop_for_reset(fleet, key);
 }
 
 /* Looks at each row; `seen` then holds the keys that have one. */
-static int sweep_rows(struct fleet *fleet, const struct policy_snapshot *snapshot, struct map *seen, struct error *err)
+static int sweep_rows(struct fleet *fleet, const json_t *by_policy, struct map *seen, struct error *err)
 {
     struct state_row *rows = NULL;
     size_t count = 0;
@@ -221,7 +220,7 @@ static int sweep_rows(struct fleet *fleet, const struct policy_snapshot *snapsho
         size_t len;
         cleanup_free char *bytes = table_key_bytes(&key, &len);
         (void)map_put(seen, str_of(bytes, len), fleet);
-        look_at(fleet, snapshot, &key, rows[i].data);
+        look_at(fleet, by_policy, &key, rows[i].data);
         state_row_clear(&rows[i]);
     }
     free(rows);
@@ -243,27 +242,29 @@ static size_t copy_live_keys(struct fleet *fleet, const struct map *seen, struct
 }
 
 /* Terminals that run and have no row yet: from now on their resets are reckoned. */
-static void sweep_live(struct fleet *fleet, const struct policy_snapshot *snapshot, const struct map *seen)
+static void sweep_live(struct fleet *fleet, const json_t *by_policy, const struct map *seen)
 {
     struct terminal_key **keys;
     size_t count = copy_live_keys(fleet, seen, &keys);
     for (size_t i = 0; i < count; i++) {
         cleanup_json json_t *state = json_object();
-        look_at(fleet, snapshot, keys[i], state);
+        look_at(fleet, by_policy, keys[i], state);
         terminal_key_free(keys[i]);
     }
     free(keys);
 }
 
-void reset_sweep(struct fleet *fleet)
+void reset_sweep(struct fleet *fleet, bool thorough)
 {
-    struct error err;
-    if (!fleet_is_ready(fleet, NULL) || !any_schedule(fleet))
+    if (!fleet_is_ready(fleet, NULL))
         return;
-    cleanup_snapshot struct policy_snapshot *snapshot = policies_current(fleet->options.policies);
+    cleanup_json json_t *by_policy = load_schedules(fleet, thorough);
+    if (!by_policy)
+        return;
     struct map seen = { 0 };
-    if (sweep_rows(fleet, snapshot, &seen, &err) == 0)
-        sweep_live(fleet, snapshot, &seen);
+    struct error err;
+    if (sweep_rows(fleet, by_policy, &seen, &err) == 0)
+        sweep_live(fleet, by_policy, &seen);
     else
         log_warning("resets are not looked at: the database does not answer", LOG_ERR(&err));
     map_free(&seen, NULL);

@@ -18,6 +18,7 @@ enum wanted {
 /* The last that the engine told. Texts owned. */
 struct observed {
     enum observed_phase phase;
+    int64_t since_ms;                                   /* when the phase was first told */
     char *instance_id, *guest_key, *image, *message;    /* NULL: not known */
     struct endpoint *endpoint;                          /* NULL: not known */
     bool ready;

@@ -160,7 +160,7 @@ static void forget_request(struct client *client)
     client->counted = client->active = client->wrote = false;
     client->response_bytes = client->response_started = client->shown = client->upload_dead = client->capture = false;
     client->expect_continue = client->half_closed = false;
-    client->tries = 0;
+    client->tries = client->refusals = 0;
     client->status = 0;
     client->bytes_in = client->bytes_out = 0;
     client->began_us = 0;
@@ -225,8 +225,9 @@ void client_release_upstream(struct client *client, bool reusable)
         upstream_close(upstream);
     if (!lane)
         return;
-    if (client->active)
-        atomic_fetch_sub_explicit(&lane->route->active_requests, 1, memory_order_relaxed);
+    if (client->entered)
+        route_leave(lane->route, client->worker->now_ms);
+    client->entered = false;
     list_remove(&client->lane_node);
     client->lane = NULL;
     lane_release(lane);

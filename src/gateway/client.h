@@ -53,6 +53,7 @@ struct client {
     bool expect_continue;
     bool counted;                   /* a request is under way that was not counted yet */
     bool active;                    /* it counts as activity of its terminal */
+    bool entered;                   /* it is counted in route->active_requests of `lane` */
     bool wrote;                     /* some byte of it may have reached a guest */
     bool response_bytes;            /* some byte of a response came */
     bool response_started;          /* the response's head went to the client */
@@ -60,7 +61,7 @@ struct client {
     bool upstream_keeps;
     bool upload_dead;               /* the guest does not take the rest of the body */
     bool shown;                     /* the final status was set */
-    unsigned char tries;
+    unsigned char tries, refusals;  /* sent again; found withdrawn */
     int status;
     struct body request_body, response_body;
     uint64_t bytes_in, bytes_out;

@@ -28,12 +28,24 @@ static void api_work(struct letter *letter)
     api_handle(call->api, &call->request, &call->response);
 }
 
+static void too_busy(struct client *client)
+{
+    answer_error(client, 503, "The service is busy, try again", "no_capacity");
+}
+
 static void api_arrived(struct letter *letter, struct client *client)
 {
     const struct api_response *response = &((struct api_letter *)letter)->response;
+    cleanup_free char *headers = NULL;
+
+    if (response->next_cursor && asprintf(&headers, "X-Next-Cursor: %s\r\n", response->next_cursor) < 0) {
+        headers = NULL;
+        too_busy(client);       /* without the header the list would look complete */
+        return;
+    }
     answer_send(client, &(struct answer){
         .status = response->status, .content_type = response->content_type, .body = buf_str(&response->body),
-        .allow = response->allow, .retry_after_s = response->retry_after_s });
+        .allow = response->allow, .headers = headers, .retry_after_s = response->retry_after_s });
 }
 
 static void api_clear(struct letter *letter)
@@ -44,12 +56,7 @@ static void api_clear(struct letter *letter)
     buf_free(&call->query);
     buf_free(&call->content_type);
     buf_free(&call->body);
-    buf_free(&call->response.body);
-}
-
-static void too_busy(struct client *client)
-{
-    answer_error(client, 503, "The service is busy, try again", "no_capacity");
+    api_response_clear(&call->response);
 }
 
 static void too_late(struct client *client)

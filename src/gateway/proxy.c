@@ -14,6 +14,7 @@
 #define START_SLACK_MS 5000
 #define SKILLS_MS 5000
 #define MAX_TRIES 3
+#define MAX_REFUSALS 5
 
 static void proxy_start(struct client *client, struct lane *lane);
 static void proxy_want(struct client *client, const struct terminal_key *key);
@@ -133,15 +134,17 @@ static void note_session_request(struct client *client)
     client->gathered.limit = 4096;
 }
 
-static void count_in(struct client *client, struct lane *lane)
+/* False: the terminal is being stopped, and the fleet is to be asked again. */
+static bool count_in(struct client *client, struct lane *lane)
 {
+    if (client->active && !route_enter(lane->route, client->worker->now_ms))
+        return false;
+    client->entered = client->active;
     client->lane = lane;
     lane_hold(lane);
     if (client->kind == ROUTE_TUNNEL)
         list_append(&lane->sockets, &client->lane_node);
-    if (client->active)
-        atomic_fetch_add_explicit(&lane->route->active_requests, 1, memory_order_relaxed);
-    proxy_touch(client);
+    return true;
 }
 
 /* The connection is there: the head, and what has come of the body, go out in one call. */
@@ -199,11 +202,23 @@ static void proxy_unreachable(struct client *client)
     answer_error(client, 502, "Terminal instance not reachable", NULL);
 }
 
+/* The terminal was withdrawn between two looks. */
+static void proxy_withdrawn(struct client *client, struct lane *lane)
+{
+    if (client->refusals++ < MAX_REFUSALS)
+        proxy_want(client, lane->route->key);
+    else
+        answer_error(client, 503, "The terminal is stopping", error_reason(ERR_STARTING));
+}
+
 static void proxy_start(struct client *client, struct lane *lane)
 {
     struct worker *worker = client->worker;
 
-    count_in(client, lane);
+    if (!count_in(client, lane)) {
+        proxy_withdrawn(client, lane);
+        return;
+    }
     client->upstream = client->tries > 0 ? NULL : upstream_take_idle(lane, client, may_repeat(client));
     if (client->upstream) {
         send_request(client);

@@ -29,10 +29,28 @@ void terminal_dial_failed(struct client *client)
     timer_set(&worker->timers, &client->timer, worker->now_ms + PAUSE_MS);
 }
 
+/* The terminal is being stopped: the fleet is asked again, as after a failed try. */
+static void terminal_withdrawn(struct client *client)
+{
+    struct worker *worker = client->worker;
+
+    if (++client->socket->tries >= MAX_TRIES) {
+        terminal_socket_end(client, 4003, "Terminal instance not reachable");
+        return;
+    }
+    client->socket->phase = SOCKET_PAUSE;
+    timer_set(&worker->timers, &client->timer, worker->now_ms + PAUSE_MS);
+}
+
 void terminal_dial(struct client *client, struct lane *lane)
 {
     struct worker *worker = client->worker;
 
+    if (!route_enter(lane->route, worker->now_ms)) {
+        terminal_withdrawn(client);
+        return;
+    }
+    client->entered = true;
     client->lane = lane;
     lane_hold(lane);
     list_append(&lane->sockets, &client->lane_node);

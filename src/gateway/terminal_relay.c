@@ -18,7 +18,6 @@ static bool follow_early(struct client *client, struct str data)
     size_t good = 0;
     bool fine = ws_follow(&socket->from_client, data, &good, &seen);
 
-    socket->early_keys = socket->early_keys || seen.binary;
     if (seen.close)
         terminal_socket_end(client, seen.close_code == 1005 ? 1000 : seen.close_code, "");
     else if (!fine)
@@ -104,10 +103,15 @@ static bool pass_on(struct client *client, bool client_side, struct str data)
 {
     struct terminal_socket *socket = client->socket;
     struct stream *to = client_side ? &client->upstream->stream : &client->stream;
+    struct ws_follower *follower = client_side ? &socket->from_client : &socket->from_guest;
     struct ws_seen seen = { 0 };
     size_t good = 0;
-    bool fine = ws_follow(client_side ? &socket->from_client : &socket->from_guest, data, &good, &seen);
+    bool whole = ws_follower_at_boundary(follower);
+    bool fine = ws_follow(follower, data, &good, &seen);
 
+    /* The malformed frame is not passed on: where it began the other side still stands between frames, and can be told. */
+    if (!fine && (whole || good > 0))
+        ws_follow_init(follower, client_side);
     if (seen.binary || (!client_side && seen.text))
         route_touch(client->lane->route, client->worker->now_ms);
     if (!client_side)
@@ -183,9 +187,9 @@ void terminal_relay_begin(struct client *client, struct str early)
     socket->counted = true;
     timer_clear(&client->timer);
     atomic_fetch_add(&client->lane->route->websockets, 1);
+    route_leave(client->lane->route, worker->now_ms);       /* from here on the socket is counted, and idle when it is quiet */
+    client->entered = false;
     stats_websocket(worker->stats, 1);
-    if (socket->early_keys)
-        route_touch(client->lane->route, worker->now_ms);
     struct str input = buf_str(&client->in);
     bool sent = stream_write_str(&client->upstream->stream, input);
     client_consume(client, input.len);

@@ -38,7 +38,6 @@ struct terminal_socket {
     struct ws_follower from_client, from_guest;
     bool client_closed, guest_closed;       /* a close frame from there was passed on */
     bool early_seen;            /* what came with the auth frame has been followed */
-    bool early_keys;            /* keystrokes came before the guest was there */
 };
 
 /* A request of kind ROUTE_TERMINAL_SOCKET whose head is parsed. */

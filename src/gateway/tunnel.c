@@ -48,6 +48,8 @@ void tunnel_begin(struct client *client, struct str early)
     stream_set_keep_alive(client->stream.fd);
     stream_set_keep_alive(upstream->stream.fd);
     atomic_fetch_add(&client->lane->route->websockets, 1);
+    route_leave(client->lane->route, client->worker->now_ms);
+    client->entered = false;
     stats_websocket(client->worker->stats, 1);
     struct str input = client_input(client);
     bool sent = stream_write_str(&upstream->stream, input);

@@ -7,7 +7,6 @@ import sqlalchemy as sa
 
 from harness import names
 from harness.client import wait_until
-from harness.service import KEY
 
 # --- our own restart -------------------------------------------------------------------------------------------------
 
@@ -230,4 +229,3 @@ def test_two_services_on_one_engine_share_terminals(make_service, engine, prefix
     first.post("/api/v1/terminals/stop", json={"user_id": user})
     wait_until(lambda: not second.terminals(user) or second.terminals(user)[0]["status"] != "running", 10)
     assert second.run_in_guest(user, "cat mark") == (0, "shared\n")
-    assert KEY

@@ -47,7 +47,7 @@ async function saveEditor(event) {
 
 function newPolicy() {
   openEditor({
-    title: "New policy", label: "Settings (JSON)", hint: POLICY_HINT, asksId: true, value: { image: "" },
+    title: "New policy", label: "Settings (JSON)", hint: POLICY_HINT, asksId: true, value: {},
     onSave: async (id, data) => {
       await client.createPolicy(id, data);
       notice(`Policy ${id} was created.`);

@@ -100,6 +100,12 @@ static int start(const char *program, const char *server, pid_t *pid, int *outpu
     return failed ? error_set_errno(err, ERR_IO, failed, "%s", program) : 0;
 }
 
+static int describe_failure(const char *program, struct str output, struct error *err)
+{
+    return error_set(err, ERR_NOT_FOUND, "%s: %.*s", program, output.len > 0 ? (int)(output.len < 200 ? output.len : 200) : 6,
+                     output.len > 0 ? output.data : "failed");
+}
+
 static int run(const char *program, const char *server, struct buf *output, struct error *err)
 {
     cleanup_fd int out_read = -1;
@@ -117,7 +123,7 @@ static int run(const char *program, const char *server, struct buf *output, stru
     if (!complete)
         return error_set(err, ERR_TIMEOUT, "%s did not answer in %d s", program, TIME_LIMIT_MS / 1000);
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-        return error_set(err, ERR_NOT_FOUND, "%s: %.*s", program, (int)(output->len < 200 ? output->len : 200), output->data ? output->data : "failed");
+        return describe_failure(program, str_trim(buf_str(output)), err);
     return 0;
 }
 

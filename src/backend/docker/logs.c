@@ -62,6 +62,25 @@ static void append_printable(struct str text, struct buf *out)
     }
 }
 
+/* Images with an init of their own print this under the engine's init; nothing is wrong, and it would push out what matters. */
+static bool is_init_notice(struct str line)
+{
+    return str_starts_with(line, STR_LITERAL("[WARN  tini")) || str_starts_with(line, STR_LITERAL("Zombie processes will not be re-parented to Tini"))
+        || str_starts_with(line, STR_LITERAL("To fix the problem, use the -s option or set the environment variable TINI_SUBREAPER"));
+}
+
+static void append_lines(struct str text, struct buf *out)
+{
+    struct str line;
+
+    while (str_next_part(&text, '\n', &line)) {
+        if (is_init_notice(line))
+            continue;
+        buf_append_str(out, line);
+        buf_append_char(out, '\n');
+    }
+}
+
 /* The end of the text, from the begin of a line where one is near, never from the middle of a character. */
 static struct str last_part(struct str text, size_t most)
 {
@@ -77,12 +96,13 @@ static struct str last_part(struct str text, size_t most)
 
 char *logs_to_text(struct str framed, size_t most)
 {
-    cleanup_buf struct buf plain = { 0 }, printable = { 0 };
+    cleanup_buf struct buf plain = { 0 }, printable = { 0 }, lines = { 0 };
     struct str part;
 
     unpack_frames(framed, &plain);
     append_printable(buf_str(&plain), &printable);
-    part = str_trim(last_part(str_trim(buf_str(&printable)), most));
+    append_lines(buf_str(&printable), &lines);
+    part = str_trim(last_part(str_trim(buf_str(&lines)), most));
     return str_is_utf8(part) ? str_dup(part) : xstrdup("(not UTF-8)");
 }
 

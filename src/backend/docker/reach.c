@@ -40,7 +40,7 @@ void reach_unref(struct reach *reach)
 
 size_t network_shard(const struct terminal_key *key, size_t count)
 {
-    cleanup_free char *text = xasprintf("%s:%s:%s", key->user_id, key->policy_id, key->context_id);
+    cleanup_free char *text = xasprintf("%s:%s:%s", key->policy_id, key->user_id, key->context_id);
     unsigned char digest[32];
     size_t remainder = 0;
 

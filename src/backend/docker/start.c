@@ -4,7 +4,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#define ATTEMPTS 6                      /* creations: name taken, image missing, size refused, and again */
+#define ATTEMPTS 40                     /* creations: name taken, image missing, size refused, and again */
+#define RELEASE_PAUSE_MS 250            /* the engine holds the name of a container for a moment after it shows it no more */
 #define LEAST_TIMEOUT_MS 5000
 #define OTHERS_START_MS 2000            /* how long another orchestrator may take between create and start */
 #define FRESH_US (30 * 1000000ll)
@@ -94,8 +95,11 @@ static int take_over(struct attempt *attempt, const char *name, struct error *er
     struct endpoint endpoint;
     const char *status, *why;
 
-    if (inspect_settled(docker, name, &inspection, err) < 0)
+    if (inspect_settled(docker, name, &inspection, err) < 0) {
+        if (err->class == ERR_NOT_FOUND)
+            docker_pause(docker, RELEASE_PAUSE_MS);
         return err->class == ERR_NOT_FOUND ? 0 : -1;
+    }
     if (!container_is_of(inspection, attempt->spec->key))
         return refuse_foreign(name, inspection, err);
     status = status_of(inspection);

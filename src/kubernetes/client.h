@@ -19,6 +19,8 @@ struct kube_client_options {
     double calls_per_second;            /* 0: 50 */
     unsigned burst;                     /* 0: 100 */
     int64_t timeout_ms;                 /* of one call with its waits; 0: 30 s */
+    unsigned page_size;                 /* of lists; 0: 500 */
+    int64_t watch_silence_ms;           /* a watch that brings nothing for so long, not even a bookmark, has lost its connection; 0: 150 s */
 };
 
 struct kube_client;
@@ -52,7 +54,8 @@ struct kube_delete_options {
 int kube_delete(struct kube_client *client, const struct kube_resource *resource, const char *namespace, const char *name,
                 const struct kube_delete_options *options, struct error *err) MUST_CHECK;
 
-/* Calls `each` (borrowed object) for everything that matches, in pages of 500; `selector` (labels) may be NULL, `namespace` NULL means all.
+/* Calls `each` (borrowed object) for everything that matches, in pages of 500, while they arrive (a listing that has to start anew, because the server forgot its
+ * snapshot between two pages, shows objects again); `selector` (labels) may be NULL, `namespace` NULL means all.
  * `resource_version` (64 bytes) gets the list's. `each` false stops with success. */
 typedef bool kube_each_fn(void *context, const json_t *object);
 int kube_list(struct kube_client *client, const struct kube_resource *resource, const char *namespace, const char *selector,
@@ -60,7 +63,7 @@ int kube_list(struct kube_client *client, const struct kube_resource *resource, 
 
 enum kube_watch_type { KUBE_ADDED, KUBE_MODIFIED, KUBE_DELETED, KUBE_BOOKMARK };
 /* Streams changes after `resource_version`, which follows what was seen (bookmarks too), until the server ends the stream (success), `cancelled` says so
- * (success), or it fails. ERR_CONFLICT with a text that begins with "expired" when the version is too old (410): list again. Events are parsed one by one as
+ * (success), or it fails. ERR_CONFLICT with a text that begins with "expired" when the version is too old (410), or so strange that nothing came at all: list again. Events are parsed one by one as
  * they arrive. */
 typedef void kube_event_fn(void *context, enum kube_watch_type type, const json_t *object);
 int kube_watch(struct kube_client *client, const struct kube_resource *resource, const char *namespace, const char *selector,

@@ -23,6 +23,7 @@ const char *kube_config_origin(const struct kube_config *config);
 const char *kube_config_ca_pem(const struct kube_config *config);
 bool kube_config_skip_verify(const struct kube_config *config);
 const char *kube_config_server_name(const struct kube_config *config);      /* tls-server-name, or NULL */
+const char *kube_config_proxy(const struct kube_config *config);            /* proxy-url, or NULL: as the environment says */
 
 /* The credential for the next call. A token is read from its file again when the file is newer or a minute has passed; an exec plugin
  * (client.authentication.k8s.io v1, v1beta1) runs when there is no answer of it yet, when its expiry is near, or when `refused` (the server

@@ -22,6 +22,8 @@ struct kube_informer *kube_informer_start(struct kube_client *client, const stru
                                           const char *selector, const struct kube_handler *handler, void *context) MUST_CHECK;
 /* Whether the first listing is complete. */
 bool kube_informer_synced(const struct kube_informer *informer);
+/* Asks the thread to end and returns at once, for those who stop several: each then ends while the others are waited for. */
+void kube_informer_signal_stop(struct kube_informer *informer);
 /* Ends the thread, waits for it, frees. Not from inside the handler. */
 void kube_informer_stop(struct kube_informer *informer);
 

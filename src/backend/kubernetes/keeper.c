@@ -94,7 +94,7 @@ static void look_at_times(struct round *round, struct pod_entry *pod)
 static void look_for_missing(struct round *round, struct pod_entry *pod)
 {
     struct kubernetes *k = round->k;
-    bool lives = (pod->state.phase == OBSERVED_RUNNING || pod->state.phase == OBSERVED_STARTING) && !live_start_is_running(k, pod->name);
+    bool lives = (pod->state.phase == OBSERVED_RUNNING || pod->state.phase == OBSERVED_STARTING) && !current_start_exists(k, pod->name);
     char secret[OBJECT_NAME_SIZE];
 
     secret_name(pod->name, secret);
@@ -125,7 +125,7 @@ static void look_at_pods(struct round *round)
 /* Of a terminal that is not there and is not being started here. */
 static bool is_left(const struct kubernetes *k, const struct object_entry *object, const char *terminal)
 {
-    return object->key && object->version && !picture_pod(k, terminal) && !live_start_is_running(k, terminal);
+    return object->key && object->version && !picture_pod(k, terminal) && !current_start_exists(k, terminal);
 }
 
 static void look_at_secrets(struct round *round)

@@ -44,6 +44,7 @@ struct pod_state {
     char ip[64];                        /* "" while it has none */
     bool ready;
     bool unschedulable;                 /* no node takes it so far: STARTING, with `failure` and `message` for the case that it stays so */
+    bool ended_well;                    /* STOPPED: the container exited with code 0 */
     int64_t restarts;
 };
 
@@ -99,7 +100,7 @@ struct kubernetes {
     struct observer *observer;          /* NULL unless watch() runs */
     struct listener listeners[KIND_COUNT];
     struct map pods, secrets, services; /* by name: struct pod_entry, struct object_entry */
-    struct list starting;               /* struct live_start */
+    struct list starting;               /* struct current_start */
     struct map cleaners;                /* terminal name → JSON text, for homes on a shared volume */
 };
 
@@ -194,13 +195,13 @@ void picture_set_guest_key(struct kubernetes *k, const char *name, const char *u
 /* The key in a Secret; NULL when it holds none. The caller frees. */
 char *secret_read_key(const json_t *secret) MUST_CHECK;
 
-struct live_start {
+struct current_start {
     struct list node;
     const char *name;
 };
-void live_start_begin(struct kubernetes *k, struct live_start *start, const char *name);
-void live_start_end(struct kubernetes *k, struct live_start *start);
-bool live_start_is_running(const struct kubernetes *k, const char *name);       /* (locked) */
+void current_start_begin(struct kubernetes *k, struct current_start *start, const char *name);
+void current_start_end(struct kubernetes *k, struct current_start *start);
+bool current_start_exists(const struct kubernetes *k, const char *name);       /* (locked) */
 
 /* --- secret.c, service.c ------------------------------------------------------------------------------------- */
 
@@ -235,14 +236,14 @@ void home_clear(struct home *home);
 #define cleanup_home __attribute__((cleanup(home_clear)))
 
 /* Finds or makes the claim for the key. `cleaner` is noted for the time when the home is emptied. */
-int home_prepare(struct kubernetes *k, const struct terminal_spec *spec, const char *name, const json_t *cleaner, struct home *home,
+int home_claim_prepare(struct kubernetes *k, const struct terminal_spec *spec, const char *name, const json_t *cleaner, struct home *home,
                  struct error *err) MUST_CHECK;
 /* The claim of its own, or the shared one. ERR_NOT_FOUND when there is none. */
-int home_find(struct kubernetes *k, const struct terminal_key *key, const char *name, bool shared, struct home *home, struct error *err) MUST_CHECK;
+int home_claim_find(struct kubernetes *k, const struct terminal_key *key, const char *name, bool shared, struct home *home, struct error *err) MUST_CHECK;
 /* Whether the terminal's home lies on the shared claim as far as the settings and this process's own starts tell. */
 bool home_may_be_shared(struct kubernetes *k, const char *name);
-/* Takes back a claim that home_prepare() made and nobody has used since. */
-void home_undo(struct kubernetes *k, const struct home *home);
+/* Takes back a claim that home_claim_prepare() made and nobody has used since. */
+void home_claim_undo(struct kubernetes *k, const struct home *home);
 /* Body of the claim (pure). `spec` may be NULL for a shared one. */
 json_t *claim_body(const struct terminal_spec *spec, const char *claim, const char *name, const char *mode, const struct settings *settings,
                    const json_t *cleaner) MUST_CHECK;

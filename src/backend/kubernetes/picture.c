@@ -505,23 +505,23 @@ void picture_wake_keeper(struct kubernetes *k)
 
 /* --- starts that run ----------------------------------------------------------------------------------------- */
 
-void live_start_begin(struct kubernetes *k, struct live_start *start, const char *name)
+void current_start_begin(struct kubernetes *k, struct current_start *start, const char *name)
 {
     WITH_PICTURE(k);
     start->name = name;
     list_append(&k->starting, &start->node);
 }
 
-void live_start_end(struct kubernetes *k, struct live_start *start)
+void current_start_end(struct kubernetes *k, struct current_start *start)
 {
     WITH_PICTURE(k);
     list_remove(&start->node);
 }
 
-bool live_start_is_running(const struct kubernetes *k, const char *name)
+bool current_start_exists(const struct kubernetes *k, const char *name)
 {
     LIST_FOR_EACH(node, &k->starting)
-        if (strcmp(LIST_ENTRY(node, struct live_start, node)->name, name) == 0)
+        if (strcmp(LIST_ENTRY(node, struct current_start, node)->name, name) == 0)
             return true;
     return false;
 }

@@ -200,7 +200,7 @@ static int make_secret(struct attempt *attempt, struct error *err)
 
 static int make_home(struct attempt *attempt, struct error *err)
 {
-    return home_prepare(attempt->k, attempt->spec, attempt->name, attempt->cleaner, &attempt->home, err);
+    return home_claim_prepare(attempt->k, attempt->spec, attempt->name, attempt->cleaner, &attempt->home, err);
 }
 
 static int make_service(struct attempt *attempt, struct error *err)
@@ -282,7 +282,7 @@ static void undo(struct attempt *attempt, const struct error *why)
     remove_made(attempt, &KUBE_PODS, attempt->name, attempt->pod_uid);
     remove_made(attempt, &KUBE_SERVICES, attempt->name, attempt->service_uid);
     remove_made(attempt, &KUBE_SECRETS, secret, attempt->secret_uid);
-    home_undo(attempt->k, &attempt->home);
+    home_claim_undo(attempt->k, &attempt->home);
 }
 
 /* What a refusal means to whoever wanted the terminal. */
@@ -317,15 +317,15 @@ static void translate(const struct kubernetes *k, struct error *err)
 int kubernetes_start(struct kubernetes *k, const struct terminal_spec *spec, struct error *err)
 {
     char name[TERMINAL_NAME_SIZE];
-    struct live_start live;
+    struct current_start live;
     struct attempt attempt = { .k = k, .spec = spec, .name = name };
 
     terminal_name(spec->key, NAME_PREFIX, name);
-    live_start_begin(k, &live, name);
+    current_start_begin(k, &live, name);
     int result = run_attempt(&attempt, err);
     if (result < 0)
         undo(&attempt, err);
-    live_start_end(k, &live);
+    current_start_end(k, &live);
     attempt_clear(&attempt);
     if (result == 0)
         return 0;

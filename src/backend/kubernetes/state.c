@@ -56,13 +56,19 @@ static void format_end(const json_t *terminated, char *text, size_t size)
     int code = (int)json_integer_value(json_object_get(terminated, "exitCode"));
 
     if (strcmp(reason, "OOMKilled") == 0)
-        (void)snprintf(text, size, "killed: out of memory (OOMKilled)");
+        (void)snprintf(text, size, "was killed: out of memory (OOMKilled)");
     else if (strcmp(reason, "Error") != 0 && strcmp(reason, "Completed") != 0 && *reason)
         (void)snprintf(text, size, "%s, exit code %d%s%s", reason, code, message ? ": " : "", or_empty(message));
     else if (code > 128 && code < 128 + 65)
         (void)snprintf(text, size, "exited with code %d (signal %d)", code, code - 128);
     else
         (void)snprintf(text, size, "exited with code %d", code);
+}
+
+static bool is_good_end(const json_t *terminated)
+{
+    const json_t *code = json_object_get(terminated, "exitCode");
+    return json_is_integer(code) && json_integer_value(code) == 0;
 }
 
 static void read_waiting(const json_t *status, const json_t *waiting, struct pod_state *state)
@@ -108,18 +114,21 @@ static const json_t *guest_status(const json_t *statuses)
     return json_array_get(statuses, 0);
 }
 
-static void read_terminated(const json_t *terminated, bool was_ready, struct pod_state *state)
+static void read_terminated(const json_t *terminated, bool restarts, bool was_ready, struct pod_state *state)
 {
     char end[200];
 
     format_end(terminated, end, sizeof(end));
-    if (was_ready)
+    state->ended_well = is_good_end(terminated);
+    if (!restarts)
+        say(state, OBSERVED_STOPPED, state->ended_well ? ERR_NONE : ERR_GUEST_CRASHED, "it %s", end);
+    else if (was_ready)
         say(state, OBSERVED_STARTING, ERR_NONE, "the guest %s and is started again", end);
     else
         say(state, OBSERVED_FAILED, ERR_GUEST_CRASHED, "the guest %s while it was starting", end);
 }
 
-static void read_guest(const json_t *status, bool was_ready, struct pod_state *state)
+static void read_guest(const json_t *status, bool restarts, bool was_ready, struct pod_state *state)
 {
     const json_t *running = kube_at(status, "state", "running", NULL), *waiting = kube_at(status, "state", "waiting", NULL);
     const json_t *terminated = kube_at(status, "state", "terminated", NULL);
@@ -129,7 +138,7 @@ static void read_guest(const json_t *status, bool was_ready, struct pod_state *s
     if (running)
         state->phase = state->ip[0] ? OBSERVED_RUNNING : OBSERVED_STARTING;
     else if (terminated)
-        read_terminated(terminated, was_ready, state);
+        read_terminated(terminated, restarts, was_ready, state);
     else if (waiting)
         read_waiting(status, waiting, state);
 }
@@ -163,12 +172,14 @@ static void read_ended(const json_t *pod, struct pod_state *state)
 
     if (terminated)
         format_end(terminated, end, sizeof(end));
+    state->ended_well = is_good_end(terminated);
     say(state, OBSERVED_STOPPED, evicted ? ERR_NO_CAPACITY : ERR_GUEST_CRASHED, "%s%s%s", reason ? reason : end, message ? ": " : "", or_empty(message));
 }
 
 void pod_state_read(const json_t *pod, bool was_ready, struct pod_state *state)
 {
     const char *phase = or_empty(kube_text_at(pod, "status", "phase", NULL)), *ip = kube_text_at(pod, "status", "podIP", NULL);
+    bool restarts = strcmp(or_empty(kube_text_at(pod, "spec", "restartPolicy", NULL)), "Never") != 0;
 
     *state = (struct pod_state){ .phase = OBSERVED_STARTING };
     if (ip && strlen(ip) < sizeof(state->ip))
@@ -179,7 +190,7 @@ void pod_state_read(const json_t *pod, bool was_ready, struct pod_state *state)
         read_ended(pod, state);
     } else {
         read_scheduling(pod, state);
-        read_guest(guest_status(kube_at(pod, "status", "containerStatuses", NULL)), was_ready, state);
+        read_guest(guest_status(kube_at(pod, "status", "containerStatuses", NULL)), restarts, was_ready, state);
         if (state->phase == OBSERVED_STARTING && !state->restarts) {
             read_others(kube_at(pod, "status", "initContainerStatuses", NULL), state);
             read_others(kube_at(pod, "status", "containerStatuses", NULL), state);

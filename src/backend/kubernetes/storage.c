@@ -211,7 +211,7 @@ static void remember_cleaner(struct kubernetes *k, const char *name, const json_
     free(map_put(&k->cleaners, str_from(name), json_write(cleaner)));
 }
 
-int home_prepare(struct kubernetes *k, const struct terminal_spec *spec, const char *name, const json_t *cleaner, struct home *home,
+int home_claim_prepare(struct kubernetes *k, const struct terminal_spec *spec, const char *name, const json_t *cleaner, struct home *home,
                  struct error *err)
 {
     const char *mode = mode_of(k, spec->storage_mode);
@@ -261,7 +261,7 @@ static int find_shared(struct kubernetes *k, const char *name, struct home *home
     return 0;
 }
 
-int home_find(struct kubernetes *k, const struct terminal_key *key, const char *name, bool shared, struct home *home, struct error *err)
+int home_claim_find(struct kubernetes *k, const struct terminal_key *key, const char *name, bool shared, struct home *home, struct error *err)
 {
     return shared ? find_shared(k, name, home, err) : find_own(k, key, name, home, err);
 }
@@ -272,7 +272,7 @@ bool home_may_be_shared(struct kubernetes *k, const char *name)
     return is_shared(mode_of(k, NULL)) || map_get(&k->cleaners, str_from(name));
 }
 
-void home_undo(struct kubernetes *k, const struct home *home)
+void home_claim_undo(struct kubernetes *k, const struct home *home)
 {
     struct kube_delete_options options = { .uid = home->created_uid, .resource_version = home->created_version, .grace_s = -1 };
     struct error err;

@@ -86,12 +86,6 @@ static int create_pod(struct wipe *wipe, const struct home *home, char **uid, st
 
 /* --- its end ------------------------------------------------------------------------------------------------- */
 
-/* A pod that ended well has no failure in its state but says "exited with code 0". */
-static bool ended_well(const struct pod_state *state)
-{
-    return state->phase == OBSERVED_STOPPED && strcmp(state->message, "exited with code 0") == 0;
-}
-
 /* Waits for the end of our pod; `*state` is how. */
 static int wait_for_end(struct wipe *wipe, const char *uid, struct pod_state *state, struct error *err)
 {
@@ -123,7 +117,7 @@ static int run(struct wipe *wipe, const struct home *home, struct error *err)
     if (create_pod(wipe, home, &uid, err) < 0)
         return -1;
     int result = wait_for_end(wipe, uid, &state, err);
-    if (result == 0 && !ended_well(&state)) {
+    if (result == 0 && !state.ended_well) {
         cleanup_free char *said = last_words(wipe->k, wipe->pod, "wipe", false);
         result = error_set(err, state.failure == ERR_NONE ? ERR_UNAVAILABLE : state.failure, "the pod %s: %s%s%s", wipe->pod, state.message,
                            *said ? ": " : "", said);
@@ -138,7 +132,7 @@ static int wipe_one(struct wipe *wipe, bool shared, bool *found, struct error *e
     cleanup_home struct home home = { 0 };
 
     *found = false;
-    if (home_find(wipe->k, wipe->ref->key, wipe->name, shared, &home, err) < 0)
+    if (home_claim_find(wipe->k, wipe->ref->key, wipe->name, shared, &home, err) < 0)
         return err->class == ERR_NOT_FOUND ? 0 : -1;
     *found = true;
     return home.unused ? 0 : run(wipe, &home, err);

@@ -3,6 +3,7 @@
 
 #include "backend/docker/docker.h"
 #include "backend/kubernetes/kubernetes.h"
+#include "backend/resource/resource.h"
 
 struct backend *backend_from_settings(const struct settings *settings, struct error *err)
 {
@@ -12,8 +13,8 @@ struct backend *backend_from_settings(const struct settings *settings, struct er
     case BACKEND_KUBERNETES:
         return kubernetes_backend_new(settings, err);
     case BACKEND_KUBERNETES_OPERATOR:
-        break;
+        return resource_backend_new(settings, err);
     }
-    error_set(err, ERR_INVALID, "this build does not make Terminal resources: set TERMINALS_BACKEND to docker or kubernetes");
+    error_set(err, ERR_INVALID, "TERMINALS_BACKEND names no engine");
     return NULL;
 }

@@ -287,11 +287,11 @@ static int write_finalizers(struct job *job, bool ours, struct error *err)
     if (strcmp(kube_uid(object) ? kube_uid(object) : "", job->uid) != 0)
         return error_set(err, ERR_CONFLICT, "another terminal has this name by now");
     json_array_foreach(kube_at(object, "metadata", "finalizers", NULL), index, finalizer) {
-        if (json_is_string(finalizer) && strcmp(json_string_value(finalizer), FINALIZER) != 0)
+        if (json_is_string(finalizer) && strcmp(json_string_value(finalizer), TERMINAL_FINALIZER) != 0)
             json_array_append(list, (json_t *)finalizer);
     }
     if (ours)
-        json_array_append_new(list, json_string(FINALIZER));
+        json_array_append_new(list, json_string(TERMINAL_FINALIZER));
     patch = json_pack("{s:{s:O, s:s, s:s}}", "metadata", "finalizers", list, "uid", job->uid, "resourceVersion",
                       kube_text_at(object, "metadata", "resourceVersion", NULL));
     if (kube_merge_patch(operator->client, &operator->terminals, job->namespace, job->name, NULL, patch, &result, err) < 0)

@@ -119,7 +119,7 @@ json_t *child_secret(const struct origin *origin)
     json_t *secret = object_of(origin, "Secret", child_name(CHILD_SECRET, origin->name), true);
 
     json_object_set_new(secret, "type", json_string("Opaque"));
-    json_object_set_new(secret, "stringData", json_pack("{s:s}", KEY_IN_SECRET, key));
+    json_object_set_new(secret, "stringData", json_pack("{s:s}", TERMINAL_KEY_FIELD, key));
     explicit_bzero(random, KEY_CHARACTERS);
     return secret;
 }
@@ -132,7 +132,7 @@ json_t *child_service_spec(const char *terminal, const char *type)
 
     return json_pack("{s:s, s:{s:s, s:s}, s:[{s:s, s:i, s:i, s:s}]}", "type", type, "selector", LABEL_TERMINAL, label,
                      "app.kubernetes.io/name", "open-terminal",
-                     "ports", "name", "http", "port", GUEST_PORT, "targetPort", GUEST_PORT, "protocol", "TCP");
+                     "ports", "name", "http", "port", TERMINAL_PORT, "targetPort", TERMINAL_PORT, "protocol", "TCP");
 }
 
 json_t *child_service(const struct origin *origin)
@@ -164,8 +164,8 @@ static bool leads_to_guest(const json_t *port)
     const json_t *target = json_object_get(port, "targetPort");
     const char *named = json_string_value(target);
 
-    return json_integer_value(json_object_get(port, "port")) == GUEST_PORT &&
-           (json_integer_value(target) == GUEST_PORT || (named && strcmp(named, "http") == 0));
+    return json_integer_value(json_object_get(port, "port")) == TERMINAL_PORT &&
+           (json_integer_value(target) == TERMINAL_PORT || (named && strcmp(named, "http") == 0));
 }
 
 bool child_service_is_right(const char *terminal, const json_t *service)

@@ -43,24 +43,14 @@ static struct decision tell(const struct record *record, enum phase phase, enum 
     return write_status(record, (struct wanted_status){ .phase = phase, .reason = reason, .message = message }, 0);
 }
 
-/* Whatever woke an idle resource has put a reason of its own there; it sleeps for ours only when we say so. */
-static struct decision tell_asleep(const struct record *record)
-{
-    enum reason reason = record->phase == PHASE_IDLE && record->reason != REASON_RESETTING && record->reason != REASON_RESET_FAILED ?
-                         record->reason : REASON_IDLE_TIMEOUT;
-
-    if (record->phase == PHASE_IDLE && !record->condition_ready && !record->status_message && reason == record->reason)
-        return take(STEP_NONE);
-    return tell(record, PHASE_IDLE, reason == REASON_NONE ? REASON_IDLE_TIMEOUT : reason, NULL);
-}
-
+/* Nearly every new pod is unschedulable for a moment, until its volume is there. */
 static struct decision tell_unschedulable(const struct record *record, const struct moment *now)
 {
     int64_t patience_us = record->pod.unschedulable_since_us + UNSCHEDULABLE_PATIENCE_S * SECOND_US - now->wall_us;
 
     if (patience_us <= 0)
         return tell(record, PHASE_ERROR, REASON_UNSCHEDULABLE, record->pod.message);
-    return write_status(record, (struct wanted_status){ PHASE_PROVISIONING, REASON_PROVISIONING, record->pod.message, false },
+    return write_status(record, (struct wanted_status){ PHASE_PROVISIONING, REASON_PROVISIONING, NULL, false },
                         patience_us / 1000 + 1);
 }
 
@@ -190,7 +180,7 @@ static struct decision decide_asleep(const struct record *record)
 {
     if (record->pod.child.present && !record->pod.child.deleting)
         return take_because(STEP_DELETE_POD, "idle");
-    return tell_asleep(record);
+    return tell(record, PHASE_IDLE, REASON_IDLE_TIMEOUT, NULL);
 }
 
 /* --- awake --- */

@@ -8,7 +8,7 @@
 #include "base/log.h"
 #include "operator/internal.h"
 
-enum { AGAIN_MS = 30000, RESERVE = 100, PER_SECOND = 2, TEXT_MAX = 1000, QUEUE_MAX = 200, NAME_MAX_IN_EVENT = 48 };
+enum { AGAIN_MS = 30000, PER_SECOND = 2, TEXT_MAX = 1000, QUEUE_MAX = 200, NAME_MAX_IN_EVENT = 48 };
 
 struct event {
     struct operator *operator;
@@ -37,7 +37,7 @@ static bool take_token(struct operator *operator, int64_t now_ms)
 {
     double earned = (double)(now_ms - operator->event_tokens_ms) * PER_SECOND / 1000;
 
-    operator->event_tokens = operator->event_tokens + earned < RESERVE ? operator->event_tokens + earned : RESERVE;
+    operator->event_tokens = operator->event_tokens + earned < EVENT_RESERVE ? operator->event_tokens + earned : EVENT_RESERVE;
     operator->event_tokens_ms = now_ms;
     if (operator->event_tokens < 1 || pool_depth(operator->event_pool) > QUEUE_MAX)
         return false;

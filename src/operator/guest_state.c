@@ -73,7 +73,7 @@ static void read_container(struct pod *pod, const json_t *status, bool is_init)
 
     if (!name)
         return;
-    if (!is_init && strcmp(name, CONTAINER_NAME) == 0) {
+    if (!is_init && strcmp(name, TERMINAL_CONTAINER) == 0) {
         pod->started = json_object_get(state, "running") != NULL;
         pod->ready = ready && pod->started;
     }

@@ -20,6 +20,7 @@ enum {
     SWEEP_MS = 60000,
     ACTIVITY_GRACE_MS = 60000,          /* how long activity may take to be reported after an outage */
     STATUS_MESSAGE_MAX = 1024,
+    EVENT_RESERVE = 100,                /* Events that may come at once */
 };
 
 struct operator;

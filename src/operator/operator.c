@@ -5,7 +5,6 @@
 #include "base/log.h"
 #include "operator/internal.h"
 
-#define LEASE_NAME "terminals-operator"
 enum { CALL_TIMEOUT_MS = 15000 };
 
 /* --- leading --- */
@@ -96,6 +95,7 @@ static struct operator *operator_new(const struct settings *settings)
     (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     (void)pthread_cond_init(&operator->sweeper_wakes, &monotonic);
     (void)pthread_condattr_destroy(&monotonic);
+    operator->event_tokens = EVENT_RESERVE;
     operator->event_tokens_ms = clock_monotonic_ms();
     operator->may_idle_ms = operator->event_tokens_ms + ACTIVITY_GRACE_MS;
     return operator;
@@ -124,7 +124,7 @@ struct operator *operator_start(const struct settings *settings, struct error *e
     make_metrics(operator);
     operator->queue = workqueue_new("reconcile", RECONCILE_THREADS, operator_reconcile, operator);
     operator->event_pool = pool_new("events", 1);
-    operator->lease = lease_start(operator->lease_client, settings->kubernetes_namespace, LEASE_NAME, on_gained, on_lost, operator);
+    operator->lease = lease_start(operator->lease_client, settings->kubernetes_namespace, OPERATOR_LEASE_NAME, on_gained, on_lost, operator);
     operator->web = web_start(operator, settings->host, settings->operator_port, err);
     operator_watch_start(operator);
     operator->sweeper = thread_start("sweeper", sweep_run, operator);

@@ -79,7 +79,7 @@ static json_t *variables_of(const struct origin *origin)
     put_packages(variables, env, "OPEN_TERMINAL_PIP_PACKAGES", json_object_get(origin->spec, "pipPackages"));
     put_limits(variables, env, origin->spec);
     json_array_append_new(variables, json_pack("{s:s, s:{s:{s:s, s:s}}}", "name", "OPEN_TERMINAL_API_KEY", "valueFrom", "secretKeyRef",
-                                               "name", secret, "key", KEY_IN_SECRET));
+                                               "name", secret, "key", TERMINAL_KEY_FIELD));
     return variables;
 }
 
@@ -170,7 +170,7 @@ static const json_t *template_container(const json_t *spec)
 
     json_array_foreach(containers, index, container) {
         const char *name = json_text(container, "name");
-        if (name && strcmp(name, CONTAINER_NAME) == 0)
+        if (name && strcmp(name, TERMINAL_CONTAINER) == 0)
             return container;
     }
     return NULL;
@@ -191,7 +191,7 @@ static const char *image_of(const struct origin *origin)
 
 static json_t *probe(int period_s, int failures)
 {
-    return json_pack("{s:{s:s, s:i}, s:i, s:i, s:i}", "httpGet", "path", "/health", "port", GUEST_PORT, "periodSeconds", period_s,
+    return json_pack("{s:{s:s, s:i}, s:i, s:i, s:i}", "httpGet", "path", "/health", "port", TERMINAL_PORT, "periodSeconds", period_s,
                      "failureThreshold", failures, "timeoutSeconds", 5);
 }
 
@@ -207,7 +207,7 @@ static void put_probes(json_t *container, const struct settings *settings)
 
 static json_t *home_mount(const struct origin *origin)
 {
-    json_t *mount = json_pack("{s:s, s:s}", "name", HOME_VOLUME, "mountPath", GUEST_HOME);
+    json_t *mount = json_pack("{s:s, s:s}", "name", HOME_VOLUME, "mountPath", TERMINAL_HOME);
 
     if (spec_is_shared(origin->spec))
         json_object_set_new(mount, "subPath", json_string(origin->name));
@@ -225,8 +225,8 @@ static json_t *home_volume(const struct origin *origin)
 
 static json_t *container_of(const struct origin *origin)
 {
-    json_t *container = json_pack("{s:s, s:s, s:s, s:[{s:s, s:i, s:s}], s:o, s:o, s:[o]}", "name", CONTAINER_NAME,
-        "image", image_of(origin), "workingDir", GUEST_HOME, "ports", "name", "http", "containerPort", GUEST_PORT, "protocol", "TCP",
+    json_t *container = json_pack("{s:s, s:s, s:s, s:[{s:s, s:i, s:s}], s:o, s:o, s:[o]}", "name", TERMINAL_CONTAINER,
+        "image", image_of(origin), "workingDir", TERMINAL_HOME, "ports", "name", "http", "containerPort", TERMINAL_PORT, "protocol", "TCP",
         "env", variables_of(origin), "resources", resources_of(origin->spec), "volumeMounts", home_mount(origin));
     json_t *security = container_security(origin);
 
@@ -326,7 +326,7 @@ json_t *child_reset_pod(const struct origin *origin, struct error *err)
     json_t *container = container_of(origin), *labels;
 
     json_object_set_new(container, "command", json_pack("[s, s, s]", "/bin/sh", "-c",
-        "cd " GUEST_HOME " && chmod -R u+rwX . ; find . -xdev -mindepth 1 ! -path './lost+found*' -delete; "
+        "cd " TERMINAL_HOME " && chmod -R u+rwX . ; find . -xdev -mindepth 1 ! -path './lost+found*' -delete; "
         "[ -z \"$(ls -A . | grep -vx 'lost+found')\" ]"));
     json_object_set_new(container, "name", json_string("reset"));
     json_object_del(container, "env");

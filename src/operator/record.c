@@ -11,17 +11,17 @@
 #include "operator/spec.h"
 
 static const char *const phase_names[] = {
-    [PHASE_NEW] = "", [PHASE_PENDING] = "Pending", [PHASE_PROVISIONING] = "Provisioning", [PHASE_RUNNING] = "Running",
-    [PHASE_IDLE] = "Idle", [PHASE_ERROR] = "Error",
+    [PHASE_NEW] = "", [PHASE_PENDING] = PHASE_TEXT_PENDING, [PHASE_PROVISIONING] = PHASE_TEXT_PROVISIONING, [PHASE_RUNNING] = PHASE_TEXT_RUNNING,
+    [PHASE_IDLE] = PHASE_TEXT_IDLE, [PHASE_ERROR] = PHASE_TEXT_ERROR,
 };
 
 static const char *const reason_names[REASON_COUNT] = {
     [REASON_NONE] = "", [REASON_PROVISIONING] = "Provisioning", [REASON_POD_NOT_READY] = "PodNotReady", [REASON_POD_READY] = "PodReady",
-    [REASON_IDLE_TIMEOUT] = "IdleTimeout", [REASON_RESETTING] = "Resetting", [REASON_IMAGE_PULL_FAILED] = "ImagePullFailed",
-    [REASON_IMAGE_NOT_ALLOWED] = "ImageNotAllowed", [REASON_UNSCHEDULABLE] = "Unschedulable", [REASON_CRASH_LOOP] = "CrashLoop",
-    [REASON_CONTAINER_NOT_CREATED] = "ContainerNotCreated", [REASON_QUOTA_EXCEEDED] = "QuotaExceeded",
-    [REASON_ADMISSION_REFUSED] = "AdmissionRefused", [REASON_INVALID_SPEC] = "InvalidSpec", [REASON_NAME_TAKEN] = "NameTaken",
-    [REASON_RESET_FAILED] = "ResetFailed",
+    [REASON_IDLE_TIMEOUT] = "IdleTimeout", [REASON_RESETTING] = "Resetting", [REASON_IMAGE_PULL_FAILED] = REASON_TEXT_IMAGE_PULL_FAILED,
+    [REASON_IMAGE_NOT_ALLOWED] = REASON_TEXT_IMAGE_NOT_ALLOWED, [REASON_UNSCHEDULABLE] = REASON_TEXT_UNSCHEDULABLE, [REASON_CRASH_LOOP] = REASON_TEXT_CRASH_LOOP,
+    [REASON_CONTAINER_NOT_CREATED] = REASON_TEXT_CONTAINER_NOT_CREATED, [REASON_QUOTA_EXCEEDED] = REASON_TEXT_QUOTA_EXCEEDED,
+    [REASON_ADMISSION_REFUSED] = REASON_TEXT_ADMISSION_REFUSED, [REASON_INVALID_SPEC] = REASON_TEXT_INVALID_SPEC, [REASON_NAME_TAKEN] = REASON_TEXT_NAME_TAKEN,
+    [REASON_RESET_FAILED] = REASON_TEXT_RESET_FAILED,
 };
 
 const char *phase_name(enum phase phase) { return phase_names[phase]; }
@@ -157,7 +157,7 @@ static bool has_finalizer(const json_t *object)
     size_t index;
 
     json_array_foreach(finalizers, index, finalizer) {
-        if (json_is_string(finalizer) && strcmp(json_string_value(finalizer), FINALIZER) == 0)
+        if (json_is_string(finalizer) && strcmp(json_string_value(finalizer), TERMINAL_FINALIZER) == 0)
             return true;
     }
     return false;
@@ -234,7 +234,7 @@ bool observe_terminal(struct record *record, const json_t *object, bool deleted)
 
 bool observe_secret(struct record *record, const json_t *object, bool deleted)
 {
-    const char *key = kube_text_at(object, "data", KEY_IN_SECRET, NULL);
+    const char *key = kube_text_at(object, "data", TERMINAL_KEY_FIELD, NULL);
 
     if (!observe_child(&record->secret, object, deleted))
         return false;

@@ -6,24 +6,7 @@
 #include <jansson.h>
 
 #include "base/workqueue.h"
-
-#define CONTAINER_NAME "open-terminal"
-#define GUEST_PORT 8000
-#define GUEST_HOME "/home/user"
-#define KEY_IN_SECRET "api-key"
-#define FINALIZER "terminals.openwebui.com/finalizer"
-/* On every object that we make: the name of the resource it belongs to (label: hashed where it is no label value; annotation: as it is). */
-#define LABEL_TERMINAL "openwebui.com/terminal"
-/* On the pod: what it was made from. */
-#define ANNOTATION_SPEC_HASH "openwebui.com/spec-hash"
-#define ANNOTATION_KEY_HASH "openwebui.com/key-hash"
-/* On the volume claim: since when no resource uses it. */
-#define ANNOTATION_RELEASED "openwebui.com/released-at"
-#define ANNOTATION_USER_ID "openwebui.com/user-id"
-#define ANNOTATION_POLICY_ID "openwebui.com/policy-id"
-#define ANNOTATION_CONTEXT_ID "openwebui.com/context-id"
-/* On the resource: any new value empties the home once; status.lastReset says which was last carried out. */
-#define ANNOTATION_RESET "openwebui.com/reset"
+#include "kubernetes/terminal.h"
 
 enum phase { PHASE_NEW, PHASE_PENDING, PHASE_PROVISIONING, PHASE_RUNNING, PHASE_IDLE, PHASE_ERROR };
 const char *phase_name(enum phase phase);

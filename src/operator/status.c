@@ -50,7 +50,7 @@ static void put_names(json_t *status, const struct job *job)
 {
     cleanup_free char *pod = child_name(CHILD_POD, job->name), *service = child_name(CHILD_SERVICE, job->name);
     cleanup_free char *secret = child_name(CHILD_SECRET, job->name);
-    cleanup_free char *url = xasprintf("http://%s.%s.svc:%d", service, job->namespace, GUEST_PORT);
+    cleanup_free char *url = xasprintf("http://%s.%s.svc:%d", service, job->namespace, TERMINAL_PORT);
     bool asleep = job->decision.status.phase == PHASE_IDLE;
 
     json_object_set_new(status, "podName", asleep ? json_null() : json_string(pod));

@@ -22,7 +22,7 @@
 #include "settings/settings.h"
 #include "store/store.h"
 
-enum { DRAIN_MS = 30000, POOL_THREADS = 32 };
+enum { DRAIN_MS = 30000, POOL_THREADS = 32, WAITING_THREADS = 64 };
 
 /* The parts, in the order in which they are made. */
 struct service {
@@ -37,7 +37,7 @@ struct service {
     struct auth *auth;
     struct api *api;
     struct documents *documents;
-    struct pool *pool;
+    struct pool *pool, *token_pool, *document_pool;     /* apart, so that who waits for others does not hold up the API */
     struct gateway *gateway;
 };
 
@@ -125,11 +125,17 @@ static struct settings *read_settings(const struct service *service)
     return settings;
 }
 
+/* Whether some caller can be let in at all. */
+static bool has_way_in(const struct settings *settings)
+{
+    return settings->api_keys.count > 0 || settings->open || settings->open_webui_url;
+}
+
 /* Where no key was given and one is needed, the one kept in the state directory, made if missing, becomes the key. */
 static int take_generated_key(struct service *service, struct error *err)
 {
     struct settings *settings = service->settings;
-    if (settings->api_keys.count > 0 || settings->open || settings->open_webui_url)
+    if (has_way_in(settings))
         return 0;
     bool made;
     if (auth_load_or_make_key(settings->state_dir, &service->key, &made, err) < 0)
@@ -174,6 +180,7 @@ static struct gateway *make_gateway(const struct service *service, struct error 
     const struct gateway_options options = {
         .settings = service->settings, .auth = service->auth, .fleet = service->fleet, .policies = service->policies,
         .api = service->api, .documents = service->documents, .pool = service->pool,
+        .token_pool = service->token_pool, .document_pool = service->document_pool,
     };
     return gateway_new(&options, err);
 }
@@ -196,6 +203,8 @@ static int service_build(struct service *service, struct error *err)
                                                   service->backend->ops->name });
     service->documents = documents_new(service->store, service->policies, service->fleet);
     service->pool = pool_new("terminals-pool", POOL_THREADS);
+    service->token_pool = pool_new("token-checks", WAITING_THREADS);
+    service->document_pool = pool_new("document-waits", WAITING_THREADS);
     if (!(service->gateway = make_gateway(service, err)))
         return -1;
     return fleet_start(service->fleet, err);
@@ -206,6 +215,8 @@ static void service_free(struct service *service)
     if (service->gateway)
         gateway_free(service->gateway);
     pool_free(service->pool);
+    pool_free(service->token_pool);
+    pool_free(service->document_pool);
     if (service->documents)
         documents_free(service->documents);
     if (service->api)
@@ -230,6 +241,10 @@ static void service_free(struct service *service)
 static void reload(struct service *service)
 {
     struct settings *fresh = read_settings(service);
+    if (fresh && !has_way_in(fresh)) {
+        log_error("without an API key nobody could get in: give TERMINALS_API_KEY, or restart, which makes one");
+        settings_free(steal(&fresh));
+    }
     if (!fresh) {
         log_error("the settings were not read again: the old ones stay in force");
         return;

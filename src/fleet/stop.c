@@ -148,6 +148,8 @@ int fleet_stop(struct fleet *fleet, const struct terminal_filter *filter, bool o
     struct state_row *rows = NULL;
     size_t count = 0;
     *result = (struct stop_result){ 0 };
+    if (reset)
+        idle_write_activity(fleet);     /* or those used a moment ago would not be in the database yet */
     if (reset && store_list_states(fleet->options.store, &rows, &count, err) < 0)
         return -1;
     int status = begin(fleet, &job, rows, count, err);

@@ -39,7 +39,9 @@ struct terminal *table_add(struct fleet *fleet, const struct terminal_key *key)
     size_t len;
     cleanup_free char *bytes = table_key_bytes(key, &len);
     ASSERT(!map_put(&fleet->by_key, str_of(bytes, len), terminal));
-    (void)map_put(&fleet->by_name, str_from(terminal->name), terminal);
+    /* The original's container of another key may have this name: it keeps it as long as it is there. */
+    if (!table_find_name(fleet, name))
+        (void)map_put(&fleet->by_name, str_from(name), terminal);
     fleet->by_phase[TERMINAL_ABSENT]++;
     return terminal;
 }
@@ -52,11 +54,11 @@ static void remove_name(struct fleet *fleet, const struct terminal *terminal)
 
 void table_rename(struct fleet *fleet, struct terminal *terminal, const char *name)
 {
-    if (strcmp(terminal->name, name) == 0)
-        return;
-    remove_name(fleet, terminal);
-    free(terminal->name);
-    terminal->name = xstrdup(name);
+    if (strcmp(terminal->name, name) != 0) {
+        remove_name(fleet, terminal);
+        free(terminal->name);
+        terminal->name = xstrdup(name);
+    }
     (void)map_put(&fleet->by_name, str_from(name), terminal);
 }
 

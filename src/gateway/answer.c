@@ -92,12 +92,11 @@ static void append_answer_head(struct buf *out, const struct client *client, con
 
 void answer_send(struct client *client, const struct answer *answer)
 {
-    struct buf *out = &client->worker->out;
+    struct buf *out = worker_out(client->worker);
 
     skip_request_body(client);
-    if (answer->close || client->worker->draining)
+    if (client->worker->draining)
         client->keep = false;
-    out->len = 0;
     append_answer_head(out, client, answer);
     bool bare = client->method == HTTP_HEAD;
     struct iovec parts[2] = {

@@ -11,7 +11,6 @@ struct answer {
     const char *allow;              /* or NULL */
     const char *headers;            /* further complete lines, or NULL */
     unsigned retry_after_s;         /* 0: none */
-    bool close;                     /* whatever the client would like */
 };
 
 void answer_send(struct client *client, const struct answer *answer);

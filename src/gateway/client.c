@@ -120,7 +120,7 @@ static void take_origin(struct client *client, const struct http_request *reques
         return;
     const struct http_field *origin = http_find_field(&request->fields, STR_LITERAL("Origin"));
     if (origin && config_allows_origin(config, origin->value))
-        client->cors_origin = str_dup(origin->value);
+        client->cors_origin = strndup(origin->value.data, origin->value.len);
 }
 
 static void take_log_target(struct client *client, const struct http_request *request)
@@ -158,7 +158,7 @@ static void begin_request(struct client *client, size_t head_len)
 static void forget_request(struct client *client)
 {
     client->counted = client->active = client->wrote = false;
-    client->response_bytes = client->response_started = client->shown = client->upload_dead = client->capture = false;
+    client->response_bytes = client->response_started = client->upload_dead = client->capture = false;
     client->expect_continue = client->half_closed = false;
     client->tries = client->refusals = 0;
     client->status = 0;
@@ -211,7 +211,8 @@ void client_finish(struct client *client)
     forget_request(client);
     client->phase = CLIENT_HEAD;
     client->scanned = 0;
-    timer_set(&worker->timers, &client->timer, worker->now_ms + IDLE_MS);
+    int64_t patience_ms = stream_has_output(&client->stream) ? worker->config->write_timeout_ms : IDLE_MS;
+    timer_set(&worker->timers, &client->timer, worker->now_ms + patience_ms);
 }
 
 void client_release_upstream(struct client *client, bool reusable)
@@ -384,7 +385,16 @@ void client_close(struct client *client)
     list_remove(&client->node);
     stats_connection(worker->stats, -1);
     limits_leave_connection(gateway_limits(worker->gateway));
+    if (client->latecomer)
+        gateway_count_latecomer(worker->gateway, -1);
     worker_bury(worker, &client->burial, client);
+}
+
+/* A request that has just arrived is still answered. */
+static bool has_unread_input(const struct client *client)
+{
+    char byte;
+    return recv(client->stream.fd, &byte, 1, MSG_PEEK) > 0;
 }
 
 void client_drain(struct client *client)
@@ -392,7 +402,7 @@ void client_drain(struct client *client)
     client->keep = false;
     switch (client->phase) {
     case CLIENT_HEAD:
-        if (client->began_us == 0 && !stream_has_output(&client->stream))
+        if (client->began_us == 0 && !stream_has_output(&client->stream) && !has_unread_input(client))
             client_close(client);
         break;
     case CLIENT_SOCKET:
@@ -532,6 +542,9 @@ void client_accept(struct worker *worker, int fd, const struct sockaddr_storage 
     }
     client->worker = worker;
     client->phase = CLIENT_HEAD;
+    client->latecomer = worker->turning_away;
+    if (client->latecomer)
+        gateway_count_latecomer(worker->gateway, 1);
     limit_address_of(address, &client->address);
     list_init(&client->lane_node);
     timer_init(&client->timer, client_timeout);

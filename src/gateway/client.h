@@ -38,6 +38,7 @@ struct client {
     struct timer timer;
     enum client_phase phase;
     struct limit_address address;
+    bool latecomer;                 /* it connected while the service was stopping */
 
     struct buf in;                  /* input not used yet; begins with the head while head_len > 0 */
     size_t scanned;                 /* of an incomplete head */
@@ -60,7 +61,6 @@ struct client {
     bool response_chunked;          /* towards the client */
     bool upstream_keeps;
     bool upload_dead;               /* the guest does not take the rest of the body */
-    bool shown;                     /* the final status was set */
     unsigned char tries, refusals;  /* sent again; found withdrawn */
     int status;
     struct body request_body, response_body;

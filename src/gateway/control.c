@@ -106,13 +106,9 @@ static void control_call(struct client *client)
 void control_begin(struct client *client)
 {
     struct worker *worker = client->worker;
-    const struct http_field *field = http_find_field(&worker->request.fields, STR_LITERAL("Authorization"));
-    struct error err = { 0 };
 
-    if (auth_check_admin(worker->options->auth, field ? field->value : (struct str){ 0 }, field != NULL, &err) != AUTH_OK) {
-        dispatch_denied(client, &err);
+    if (!dispatch_admin(client))
         return;
-    }
     if (client->request_body.framing == HTTP_BODY_LENGTH && client->request_body.left > BODY_LIMIT) {
         answer_detail(client, 413, "The request's body is larger than 1 MiB");
         return;

@@ -102,17 +102,34 @@ static void too_busy(struct client *client)
     answer_error(client, 503, "The service is busy, try again", "no_capacity");
 }
 
+/* The only Authorization of the request, or NULL; `*several`: two readers could take different ones. */
+static const struct http_field *only_authorization(const struct http_request *request, bool *several)
+{
+    *several = http_count_field(&request->fields, STR_LITERAL("Authorization")) > 1;
+    return http_find_field(&request->fields, STR_LITERAL("Authorization"));
+}
+
+bool dispatch_admin(struct client *client)
+{
+    const struct worker *worker = client->worker;
+    bool several;
+    const struct http_field *field = only_authorization(&worker->request, &several);
+    struct error err = { 0 };
+
+    if (several)
+        error_set(&err, ERR_UNAUTHORIZED, "Invalid Authorization header");
+    else if (auth_check_admin(worker->options->auth, field ? field->value : (struct str){ 0 }, field != NULL, &err) == AUTH_OK)
+        return true;
+    dispatch_denied(client, &err);
+    return false;
+}
+
 static void answer_metrics(struct client *client)
 {
     struct worker *worker = client->worker;
-    const struct http_field *field = http_find_field(&worker->request.fields, STR_LITERAL("Authorization"));
-    struct error err = { 0 };
 
-    if (worker->config->metrics_auth &&
-        auth_check_admin(worker->options->auth, field ? field->value : (struct str){ 0 }, field != NULL, &err) != AUTH_OK) {
-        dispatch_denied(client, &err);
+    if (worker->config->metrics_auth && !dispatch_admin(client))
         return;
-    }
     struct metrics_letter *letter = letter_new(worker, sizeof(*letter));
     if (!letter) {
         too_busy(client);
@@ -152,7 +169,8 @@ static void dispatch_identified(struct client *client, const struct identity *id
 
     if (client->kind == ROUTE_DOCUMENT) {
         char policy_id[POLICY_ID_SIZE];
-        if (identity_policy(&worker->match, identity, worker_policies(worker), policy_id, &err) < 0)
+        if (identity_check_once(&worker->request, &err) < 0 ||
+            identity_policy(&worker->match, identity, worker_policies(worker), policy_id, &err) < 0)
             answer_refusal(client, &err);
         else
             documents_serve(client, worker->match.document, policy_id, true);
@@ -194,12 +212,13 @@ static void verify_token(struct client *client, struct str authorization)
 static void dispatch_data(struct client *client)
 {
     struct worker *worker = client->worker;
-    const struct http_field *field = http_find_field(&worker->request.fields, STR_LITERAL("Authorization"));
+    bool several;
+    const struct http_field *field = only_authorization(&worker->request, &several);
     struct str authorization = field ? field->value : (struct str){ 0 };
     struct identity identity;
     struct error err = { 0 };
 
-    if (field && http_count_field(&worker->request.fields, STR_LITERAL("Authorization")) > 1) {
+    if (several) {
         answer_detail(client, 401, "Invalid Authorization header");
         return;
     }
@@ -216,9 +235,18 @@ static void dispatch_data(struct client *client)
     }
 }
 
+/* Who connects while the service stops can watch it, and is sent elsewhere with everything else. */
+static bool answer_latecomer(struct client *client)
+{
+    if (!client->latecomer || client->kind == ROUTE_HEALTH || client->kind == ROUTE_READY || client->kind == ROUTE_METRICS)
+        return false;
+    answer_error(client, 503, "The service is stopping", error_reason(ERR_UNAVAILABLE));
+    return true;
+}
+
 void dispatch_request(struct client *client)
 {
-    if (answer_preflight(client))
+    if (answer_latecomer(client) || answer_preflight(client))
         return;
     switch (client->kind) {
     case ROUTE_HEALTH:

@@ -1,6 +1,6 @@
 /* A document in memory is served at once, a stale one too, while a letter without a client has it fetched anew. A miss puts the client to
  * sleep. */
-#include "base/clock.h"
+#include "base/log.h"
 #include "gateway/answer.h"
 #include "gateway/documents.h"
 #include "gateway/letter.h"
@@ -84,8 +84,9 @@ static void refresh(struct worker *worker, enum document_kind kind, const char *
     if (worker->now_ms < worker->next_refresh_ms)
         return;
     struct document_letter *letter = document_letter(worker, kind, policy_id, false, REFRESH_MS);
-    if (letter && letter_submit(&letter->letter, worker->options->pool))
-        worker->next_refresh_ms = worker->now_ms + 1000;
+    worker->next_refresh_ms = worker->now_ms + 1000;
+    if (letter && !letter_submit(&letter->letter, worker->options->document_pool))
+        log_warning("a guest's document is not refreshed: the queue is full", LOG_STR("policy", policy_id));
 }
 
 void documents_serve(struct client *client, enum document_kind kind, const char *policy_id, bool may_start)
@@ -109,6 +110,6 @@ void documents_serve(struct client *client, enum document_kind kind, const char 
     }
     letter_bind(&letter->letter, client);
     client_sleep(client, worker->now_ms + patience_ms + 300, answer_failure);
-    if (!letter_submit(&letter->letter, worker->options->pool))
+    if (!letter_submit(&letter->letter, worker->options->document_pool))
         answer_failure(client);
 }

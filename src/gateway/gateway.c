@@ -12,12 +12,14 @@ struct gateway {
     bool started, stopped;
     struct limits *limits;
     _Atomic bool draining;
+    _Atomic unsigned latecomers;        /* connections that came while draining */
     pthread_mutex_t lock;               /* guards the taking and replacing of `config` */
     _Atomic(struct config *) config;
 };
 
 struct limits *gateway_limits(struct gateway *gateway) { return gateway->limits; }
 bool gateway_is_draining(const struct gateway *gateway) { return atomic_load(&gateway->draining); }
+void gateway_count_latecomer(struct gateway *gateway, int change) { atomic_fetch_add(&gateway->latecomers, (unsigned)change); }
 unsigned gateway_port(const struct gateway *gateway) { return gateway->port; }
 
 struct config *gateway_config(struct gateway *gateway)
@@ -106,6 +108,13 @@ static void stop_workers(struct gateway *gateway)
         (void)pthread_join(gateway->workers[i]->thread, NULL);
 }
 
+/* Connections whose requests are waited for. */
+static unsigned connections_to_end(const struct gateway *gateway)
+{
+    unsigned late = atomic_load(&gateway->latecomers), all = limits_connections(gateway->limits);
+    return all > late ? all - late : 0;
+}
+
 void gateway_drain(struct gateway *gateway, int64_t timeout_ms)
 {
     int64_t deadline_ms = clock_monotonic_ms() + timeout_ms;
@@ -115,9 +124,9 @@ void gateway_drain(struct gateway *gateway, int64_t timeout_ms)
         return;
     for (unsigned i = 0; i < gateway->worker_count; i++)
         worker_post_drain(gateway->workers[i]);
-    while (limits_connections(gateway->limits) > 0 && clock_monotonic_ms() < deadline_ms)
+    while (connections_to_end(gateway) > 0 && clock_monotonic_ms() < deadline_ms)
         (void)nanosleep(&(struct timespec){ .tv_nsec = 20000000 }, NULL);
-    unsigned left = limits_connections(gateway->limits);
+    unsigned left = connections_to_end(gateway);
     if (left > 0)
         log_warning("requests were cut off at the end of the time to drain", LOG_INT("connections", left));
     stop_workers(gateway);

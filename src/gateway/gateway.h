@@ -15,7 +15,9 @@ struct gateway_options {
     struct policies *policies;
     struct api *api;
     struct documents *documents;
-    struct pool *pool;                  /* for the API, token checks and documents */
+    struct pool *pool;                  /* for the API and metrics */
+    struct pool *token_pool;            /* for questions to Open WebUI, which may take seconds to answer */
+    struct pool *document_pool;         /* for waits until a guest has given its documents */
 };
 
 /* Binds and listens; no thread runs yet. ERR_CONFLICT when the port is taken, with what to do. */
@@ -26,7 +28,8 @@ void gateway_start(struct gateway *gateway);
 unsigned gateway_port(const struct gateway *gateway);
 /* From now on /ready answers 503. New connections are still accepted until gateway_drain(). */
 void gateway_set_draining(struct gateway *gateway);
-/* Closes the listeners, lets running requests end (WebSockets are closed with 1001), at most `timeout_ms`; then stops the workers. */
+/* Lets running requests end (WebSockets are closed with 1001), at most `timeout_ms`; then stops the workers. Until then who connects anew can ask
+ * /health, /ready and /metrics, and hears 503 to everything else. */
 void gateway_drain(struct gateway *gateway, int64_t timeout_ms);
 void gateway_free(struct gateway *gateway);
 /* Settings that may change while running: access log, CORS origins, metrics auth, UI switch, time limits. */

@@ -12,6 +12,8 @@ struct limits *gateway_limits(struct gateway *gateway);
 struct config *gateway_config(struct gateway *gateway);
 /* Whether another one is in force than the one held. */
 bool gateway_config_changed(const struct gateway *gateway, const struct config *held);
+/* A connection that came while draining opens (+1) or closes (-1): nobody waits for its end. */
+void gateway_count_latecomer(struct gateway *gateway, int change);
 bool gateway_is_draining(const struct gateway *gateway);
 
 #endif

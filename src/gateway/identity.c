@@ -4,9 +4,7 @@ static bool copy_text(char *out, size_t size, struct str text)
 {
     if (text.len >= size)
         return false;
-    if (text.len > 0)
-        memcpy(out, text.data, text.len);
-    out[text.len] = '\0';
+    (void)snprintf(out, size, "%.*s", STR_ARG(text));        /* no text here holds a NUL */
     return true;
 }
 
@@ -47,6 +45,15 @@ int identity_check_user(struct str user_id, struct error *err)
     return 0;
 }
 
+int identity_check_once(const struct http_request *request, struct error *err)
+{
+    if (http_count_field(&request->fields, STR_LITERAL("X-User-Id")) > 1)
+        return error_set(err, ERR_INVALID, "The header X-User-Id was sent more than once");
+    if (http_count_field(&request->fields, STR_LITERAL("X-Terminal-Context-Id")) > 1)
+        return error_set(err, ERR_INVALID, "The header X-Terminal-Context-Id was sent more than once");
+    return 0;
+}
+
 static int resolve_user(const struct http_request *request, const struct identity *identity, struct caller *caller, struct error *err)
 {
     const struct http_field *user = http_find_field(&request->fields, STR_LITERAL("X-User-Id"));
@@ -57,10 +64,8 @@ static int resolve_user(const struct http_request *request, const struct identit
         return -1;
     if (!copy_text(caller->user_id, sizeof(caller->user_id), user->value))
         return error_set(err, ERR_INVALID, "The user id is too long");
-    if (http_count_field(&request->fields, STR_LITERAL("X-User-Id")) > 1)
-        return error_set(err, ERR_INVALID, "The header X-User-Id was sent more than once");
-    if (http_count_field(&request->fields, STR_LITERAL("X-Terminal-Context-Id")) > 1)
-        return error_set(err, ERR_INVALID, "The header X-Terminal-Context-Id was sent more than once");
+    if (identity_check_once(request, err) < 0)
+        return -1;
     if (!identity->trusted && strcmp(identity->user_id, caller->user_id) != 0)
         return error_set(err, ERR_FORBIDDEN, "X-User-Id does not match authenticated identity");
     return 0;

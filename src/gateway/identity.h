@@ -24,6 +24,8 @@ int identity_policy(const struct route_match *match, const struct identity *iden
 /* All of it for a proxied request. ERR_UNPROCESSABLE: the header X-User-Id is missing. */
 int identity_resolve(const struct http_request *request, const struct route_match *match, const struct identity *identity,
                      const struct policy_snapshot *policies, struct caller *caller, struct error *err) MUST_CHECK;
+/* That neither identity header was sent twice: two readers could take different ones. */
+int identity_check_once(const struct http_request *request, struct error *err) MUST_CHECK;
 /* A user id that a client may name: valid, and not the reserved one. */
 int identity_check_user(struct str user_id, struct error *err) MUST_CHECK;
 

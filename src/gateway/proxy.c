@@ -5,10 +5,9 @@
  * for GET, HEAD and OPTIONS without a body until the first byte of a response. */
 #include "gateway/answer.h"
 #include "gateway/documents.h"
-#include "gateway/want.h"
 #include "gateway/proxy.h"
 #include "gateway/proxy_head.h"
-#include "gateway/tunnel.h"
+#include "gateway/want.h"
 
 #define UPLOAD_STALL_MS 300000
 #define START_SLACK_MS 5000
@@ -130,7 +129,7 @@ static void note_session_request(struct client *client)
 
     client->capture = client->worker->match.creates_session;
     if (client->capture && field)
-        client->session_header = str_dup(field->value);
+        client->session_header = strndup(field->value.data ? field->value.data : "", field->value.len);
     client->gathered.limit = 4096;
 }
 
@@ -161,10 +160,9 @@ static void send_request(struct client *client)
     struct str rest = input;
     uint64_t sent = 0;
 
-    worker->out.len = 0;
-    proxy_append_request(&worker->out, &worker->request, &head);
+    proxy_append_request(worker_out(worker), &worker->request, &head);
     if (worker->out.failed) {
-        buf_free(&worker->out);
+        client_release_upstream(client, false);
         answer_error(client, 503, "Out of memory", NULL);
         return;
     }

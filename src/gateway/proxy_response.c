@@ -2,7 +2,6 @@
  * a stranger's requests. */
 #include "base/json.h"
 #include "gateway/answer.h"
-#include "gateway/letter.h"
 #include "gateway/proxy.h"
 #include "gateway/proxy_head.h"
 #include "gateway/tunnel.h"
@@ -12,13 +11,7 @@
 
 /* --- the session of POST /api/terminals --------------------------------------------------------------------------- */
 
-static void capture_piece(void *context, struct str piece)
-{
-    struct client *client = context;
-    if (!buf_append_str(&client->gathered, piece))
-        client->capture = false;
-}
-
+/* Before the client can have read the answer and come back for the session, perhaps to another worker. */
 static void remember_session(struct client *client)
 {
     struct str header = client->session_header ? str_from(client->session_header) : (struct str){ 0 };
@@ -26,10 +19,20 @@ static void remember_session(struct client *client)
 
     if (!client->capture || client->status < 200 || client->status > 299)
         return;
+    client->capture = false;
     answer = json_read(buf_str(&client->gathered), NULL);
     const char *id = json_is_object(answer) ? json_text(answer, "id") : NULL;
     if (id)
         route_remember_session(client->lane->route, str_from(id), header, client->session_header != NULL);
+}
+
+static void capture_piece(void *context, struct str piece)
+{
+    struct client *client = context;
+    if (!buf_append_str(&client->gathered, piece))
+        client->capture = false;
+    if (client->response_body.done)
+        remember_session(client);
 }
 
 /* --- the end -------------------------------------------------------------------------------------------------------- */
@@ -38,7 +41,7 @@ static void response_done(struct client *client, bool input_left)
 {
     struct upstream *upstream = client->upstream;
     bool reusable = client->upstream_keeps && client->request_body.done && !client->upload_dead && !input_left &&
-                    !stream_has_output(&upstream->stream);
+                    !upstream->stream.readable && !stream_has_output(&upstream->stream);
 
     remember_session(client);
     if (client->head_len > 0) {
@@ -79,7 +82,7 @@ static void build_head(struct client *client)
 {
     struct worker *worker = client->worker;
     const struct http_response *response = &worker->response;
-    struct buf *out = &worker->out;
+    struct buf *out = worker_out(worker);
 
     client->status = response->status;
     client->upstream_keeps = response->keep_alive && response->framing != HTTP_BODY_UNTIL_CLOSE;
@@ -91,7 +94,6 @@ static void build_head(struct client *client)
     bool until_close = client->old_version && !response->has_content_length && !has_no_body(client, response->status);
     if (until_close)
         client->keep = false;
-    out->len = 0;
     append_response_start(out, client, response->status, response->reason);
     append_framing(client, response, out);
     proxy_append_response_fields(out, response, false);
@@ -103,11 +105,10 @@ static bool relay_interim(struct client *client)
 {
     struct worker *worker = client->worker;
     const struct http_response *response = &worker->response;
-    struct buf *out = &worker->out;
+    struct buf *out = worker_out(worker);
 
     if (client->old_version)
         return true;
-    out->len = 0;
     buf_printf(out, "HTTP/1.1 %d ", response->status);
     buf_append_str(out, response->reason);
     buf_append_str(out, STR_LITERAL("\r\n"));

@@ -88,13 +88,12 @@ static void append_field(struct buf *out, const char *name, const char *value)
 static bool send_handshake(struct client *client)
 {
     struct terminal_socket *socket = client->socket;
-    struct buf *out = &client->worker->out;
+    struct buf *out = worker_out(client->worker);
     cleanup_free char *owner = session_owner(client);
     char key[25];
 
     ws_random_key(key);
     ws_accept_key(str_of(key, 24), socket->accept);
-    out->len = 0;
     buf_append_str(out, STR_LITERAL("GET "));
     buf_append_str(out, socket->match.path);
     buf_append_str(out, STR_LITERAL(" HTTP/1.1\r\n"));

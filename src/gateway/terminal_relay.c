@@ -79,7 +79,8 @@ static void side_vanished(struct client *client, bool client_side)
         return;
     }
     if (!client_side) {
-        terminal_socket_end(client, 1011, "Terminal connection lost");
+        bool expected = socket->client_closed;      /* the client had said goodbye, the guest has just gone */
+        terminal_socket_end(client, expected ? 1000 : 1011, expected ? "" : "Terminal connection lost");
         return;
     }
     tell_guest(client, 1001, STR_LITERAL("Client has gone"));
@@ -114,7 +115,9 @@ static bool pass_on(struct client *client, bool client_side, struct str data)
         ws_follow_init(follower, client_side);
     if (seen.binary || (!client_side && seen.text))
         route_touch(client->lane->route, client->worker->now_ms);
-    if (!client_side)
+    if (client_side)
+        client->bytes_in += good;
+    else
         client->bytes_out += good;
     if (good > 0 && !stream_write_str(to, str_of(data.data, good))) {
         side_vanished(client, !client_side);

@@ -18,7 +18,7 @@
 static char *copy_field(const struct http_fields *fields, struct str name)
 {
     const struct http_field *field = http_find_field(fields, name);
-    return field ? str_dup(field->value) : NULL;
+    return field ? strndup(field->value.data ? field->value.data : "", field->value.len) : NULL;
 }
 
 static void refuse_later(struct terminal_socket *socket, unsigned code, const char *reason)
@@ -29,32 +29,42 @@ static void refuse_later(struct terminal_socket *socket, unsigned code, const ch
     }
 }
 
-/* The parameter `name` of the query, or NULL. `*problem` is set when it is there twice or cannot be decoded. */
-static char *query_text(const struct http_request *request, const char *name, bool *problem)
+/* What both ways of naming user and context must keep to: each is said once, in text that can be read. */
+struct parameter {
+    const char *name;
+    struct str header;
+    const char *repeated, *unreadable;
+};
+
+static const struct parameter user_parameter = {
+    "user_id", STR_LITERAL("X-User-Id"), "user_id was sent more than once", "user_id cannot be decoded" };
+static const struct parameter context_parameter = {
+    "context_id", STR_LITERAL("X-Terminal-Context-Id"), "context_id was sent more than once", "context_id cannot be decoded" };
+
+/* The parameter of the query, or NULL. */
+static char *query_text(struct terminal_socket *socket, const struct http_request *request, const struct parameter *parameter)
 {
     cleanup_buf struct buf value = { 0 };
-    size_t count = request->has_query ? query_find(request->query, name, &value) : 0;
+    size_t count = request->has_query ? query_find(request->query, parameter->name, &value) : 0;
+    bool unreadable = count == SIZE_MAX || (value.len > 0 && memchr(value.data, '\0', value.len));
 
-    *problem = *problem || count > 1 || (value.len > 0 && memchr(value.data, '\0', value.len));
-    if (count == 0 || *problem)
+    if (unreadable)
+        refuse_later(socket, 4002, parameter->unreadable);
+    else if (count > 1 || http_count_field(&request->fields, parameter->header) > 1)
+        refuse_later(socket, 4002, parameter->repeated);
+    if (count == 0 || unreadable)
         return NULL;
-    return value.len > 0 ? buf_take(&value) : strdup("");
+    return strndup(value.data ? value.data : "", value.len);
 }
 
 static void take_identity(struct terminal_socket *socket, const struct http_request *request)
 {
     const struct http_fields *fields = &request->fields;
-    bool bad_user = http_count_field(fields, STR_LITERAL("X-User-Id")) > 1;
-    bool bad_context = http_count_field(fields, STR_LITERAL("X-Terminal-Context-Id")) > 1;
     cleanup_free char *header_user = copy_field(fields, STR_LITERAL("X-User-Id"));
     cleanup_free char *header_context = copy_field(fields, STR_LITERAL("X-Terminal-Context-Id"));
 
-    socket->user_id = query_text(request, "user_id", &bad_user);
-    socket->context_id = query_text(request, "context_id", &bad_context);
-    if (bad_user)
-        refuse_later(socket, 4002, "user_id was sent more than once");
-    if (bad_context)
-        refuse_later(socket, 4002, "context_id was sent more than once");
+    socket->user_id = query_text(socket, request, &user_parameter);
+    socket->context_id = query_text(socket, request, &context_parameter);
     if (!socket->user_id || socket->user_id[0] == '\0')
         refuse_later(socket, 4002, "Missing user_id");
     else if (header_user && strcmp(header_user, socket->user_id) != 0)
@@ -90,6 +100,8 @@ static int check_handshake(const struct http_request *request, const struct http
     *key = http_find_field(&request->fields, STR_LITERAL("Sec-WebSocket-Key"));
     if (!version || !str_equal_text(version->value, "13"))
         return 426;
+    if (request->framing != HTTP_BODY_NONE)     /* its bytes would be taken for frames */
+        return 400;
     if (!*key || (*key)->value.len != 24 || http_count_field(&request->fields, STR_LITERAL("Sec-WebSocket-Key")) != 1)
         return 400;
     return 0;
@@ -97,11 +109,10 @@ static int check_handshake(const struct http_request *request, const struct http
 
 static bool accept_handshake(struct client *client, struct str key)
 {
-    struct buf *out = &client->worker->out;
+    struct buf *out = worker_out(client->worker);
     char accept[29];
 
     ws_accept_key(key, accept);
-    out->len = 0;
     append_response_start(out, client, 101, STR_LITERAL("Switching Protocols"));
     buf_append_str(out, STR_LITERAL("Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "));
     buf_append_text(out, accept);
@@ -359,7 +370,7 @@ static void take_auth_frame(struct client *client, const struct ws_frame *frame,
         return;
     }
     if (!buf_append_str(&socket->message, payload) || !buf_reserve(&socket->message, 1)) {
-        terminal_socket_end(client, 1009, "The auth message is too long");
+        terminal_socket_end(client, 4001, "Auth failed");
         return;
     }
     if (frame->fin) {
@@ -384,7 +395,7 @@ static bool step_auth(struct client *client)
         break;
     }
     if (frame.length > AUTH_FRAME_MAX) {
-        terminal_socket_end(client, 1009, "The auth message is too long");
+        terminal_socket_end(client, 4001, "Auth failed");
         return false;
     }
     size_t length = (size_t)frame.length;
@@ -462,8 +473,7 @@ void terminal_socket_timeout(struct client *client)
         terminal_find(client);
         break;
     case SOCKET_OPEN:
-        client->keep = false;           /* a close frame went one way and none came back */
-        client_finish(client);
+        terminal_socket_end(client, 1000, "");      /* a close frame went one way and none came back */
         break;
     }
 }

@@ -41,8 +41,8 @@ bool token_verify(struct client *client, struct str token,
     check->letter.arrived = token_arrived;
     check->letter.clear = token_clear;
     check->auth = worker->options->auth;
-    check->token = str_dup(token);
+    check->token = strndup(token.data ? token.data : "", token.len);
     check->done = done;
     letter_bind(&check->letter, client);
-    return letter_submit(&check->letter, worker->options->pool);
+    return letter_submit(&check->letter, worker->options->token_pool);
 }

@@ -19,9 +19,8 @@ static void tunnel_upstream_ready(struct stream *stream)
 static bool write_switching(struct client *client, struct str early)
 {
     struct worker *worker = client->worker;
-    struct buf *out = &worker->out;
+    struct buf *out = worker_out(worker);
 
-    out->len = 0;
     append_response_start(out, client, 101, worker->response.reason);
     proxy_append_response_fields(out, &worker->response, true);
     buf_append_str(out, STR_LITERAL("\r\n"));
@@ -90,7 +89,9 @@ static bool pump(struct client *client, struct stream *from, struct stream *to, 
             break;
         }
         route_touch(client->lane->route, worker->now_ms);
-        if (from != &client->stream)
+        if (from == &client->stream)
+            client->bytes_in += (uint64_t)got;
+        else
             client->bytes_out += (uint64_t)got;
         if (!stream_write_str(to, str_of(worker->scratch, (size_t)got)))
             return false;

@@ -97,6 +97,7 @@ void upstream_keep(struct upstream *upstream)
         return;
     }
     upstream->client = NULL;
+    list_remove(&upstream->stream.again);
     upstream->stream.ready = idle_ready;
     upstream->scanned = 0;
     upstream->idle_since_ms = worker->now_ms;

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/random.h"
 #include "gateway/client.h"
 #include "gateway/gateway_private.h"
 #include "gateway/lane.h"
@@ -49,6 +50,15 @@ static void free_buried(struct worker *worker)
     }
 }
 
+/* A head that found no memory must not spoil those after it. */
+struct buf *worker_out(struct worker *worker)
+{
+    if (worker->out.failed)
+        buf_free(&worker->out);
+    worker->out.len = 0;
+    return &worker->out;
+}
+
 const struct policy_snapshot *worker_policies(struct worker *worker)
 {
     struct policies *policies = worker->options->policies;
@@ -69,9 +79,14 @@ const struct policy_snapshot *worker_policies(struct worker *worker)
 static void turn_away(int fd)
 {
     static const char text[] =
-        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: 68\r\nRetry-After: 5\r\nConnection: close\r\n\r\n"
+        "HTTP/1.1 503 Service Unavailable\r\nX-Request-Id: %s\r\nContent-Type: application/json\r\nContent-Length: 68\r\n"
+        "Retry-After: 5\r\nConnection: close\r\n\r\n"
         "{\"error\":\"Too many connections, try again\",\"reason\":\"limit_reached\"}\n";
-    (void)!send(fd, text, sizeof(text) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    char answer[sizeof(text) + 40], id[37];
+
+    random_uuid4(id);
+    int len = snprintf(answer, sizeof(answer), text, id);
+    (void)!send(fd, answer, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT);
     (void)close(fd);
 }
 
@@ -139,7 +154,8 @@ static void deliver_drain(struct mail *mail, void *reader)
     if (worker->draining)
         return;
     worker->draining = true;
-    stream_close(&worker->listener);
+    listener_ready(&worker->listener);          /* who has connected already is served */
+    worker->turning_away = true;
     each_client(worker, client_drain);
 }
 

@@ -34,6 +34,7 @@ struct worker {
     struct stream letters;
     struct mailbox *mailbox;
     bool draining, stopping;
+    bool turning_away;              /* who connects now came after the end had begun */
     bool listener_paused;
 
     int64_t now_ms;                 /* monotonic, of this batch */
@@ -73,6 +74,8 @@ bool worker_watch(struct worker *worker, struct stream *stream) MUST_CHECK;
 /* Calls stream->ready() once more before the worker sleeps. */
 void worker_call_again(struct worker *worker, struct stream *stream);
 void worker_bury(struct worker *worker, struct burial *burial, void *object);
+/* The worker's buffer for the head about to be written, empty. Until the next call. */
+struct buf *worker_out(struct worker *worker);
 /* The policies in force; lives until the worker sleeps next. */
 const struct policy_snapshot *worker_policies(struct worker *worker);
 

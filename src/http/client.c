@@ -178,17 +178,6 @@ static int on_progress(void *context, curl_off_t down_total, curl_off_t down, cu
     return 0;
 }
 
-static void set_protocols(CURL *handle)
-{
-#if LIBCURL_VERSION_NUM >= 0x075500
-    curl_easy_setopt(handle, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(handle, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
-#else
-    curl_easy_setopt(handle, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
-    curl_easy_setopt(handle, CURLOPT_REDIR_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
-#endif
-}
-
 static void set_connection(CURL *handle, const struct http_client *client)
 {
     curl_easy_setopt(handle, CURLOPT_NOSIGNAL, 1L);
@@ -197,7 +186,8 @@ static void set_connection(CURL *handle, const struct http_client *client)
     curl_easy_setopt(handle, CURLOPT_TCP_KEEPALIVE, 1L);
     curl_easy_setopt(handle, CURLOPT_TCP_KEEPIDLE, (long)KEEPALIVE_IDLE_S);
     curl_easy_setopt(handle, CURLOPT_TCP_KEEPINTVL, (long)KEEPALIVE_INTERVAL_S);
-    set_protocols(handle);
+    curl_easy_setopt(handle, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(handle, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
     if (client->unix_socket)
         curl_easy_setopt(handle, CURLOPT_UNIX_SOCKET_PATH, client->unix_socket);
     if (client->no_proxy_env || client->unix_socket)

@@ -38,7 +38,7 @@ struct http_call {
     /* Called once, when the head of the final response is there, before any data. May be NULL. */
     void (*on_head)(void *context, int status);
     void *context;
-    /* Polled at least once a second while the call runs; true ends it. May be NULL. */
+    /* Polled at least once a second while the call runs; true ends it in the same way. May be NULL. Gets `context` too. */
     bool (*cancelled)(void *context);
 };
 
@@ -52,8 +52,9 @@ struct http_answer {
 static inline void http_answer_clear(struct http_answer *answer) { buf_free(&answer->body); }
 #define cleanup_http_answer __attribute__((cleanup(http_answer_clear)))
 
-/* Any HTTP status is success. ERR_UNAVAILABLE: no connection (the text names the address and why; EACCES on a Unix socket says who may use it);
- * ERR_TIMEOUT; ERR_LIMIT. */
+/* Any HTTP status is success. ERR_UNAVAILABLE: no connection (the text names the address and why; EACCES on a Unix socket says who may use it), or it
+ * broke; ERR_TIMEOUT: connected, but too slow, or ended by a callback; ERR_LIMIT; ERR_INVALID: not an http or https URL. `answer` is overwritten, and
+ * empty after a failure. */
 int http_client_call(struct http_client *client, const struct http_call *call, struct http_answer *answer, struct error *err) MUST_CHECK;
 
 /* Once, before threads start. */

@@ -69,7 +69,7 @@ def check_machine(options, engine):
         problems.append(f"the image {options.guest} is missing: make guest-image")
     others = [name for _, name, user in engine.terminals() if not user.startswith(PREFIX)]
     if others and not options.anyway:
-        problems.append(f"the engine has {len(others)} terminals already ({others[0]}, …): --anyway runs beside them")
+        problems.append(f"the engine has {len(others)} terminals already ({others[0]}, …): run with --anyway to let the service adopt them")
     if problems:
         sys.exit("bench: " + "\nbench: ".join(problems))
 

@@ -1,13 +1,15 @@
 """The commands beside serve, and starts that must not happen (orchestrator.md §5)."""
 import os
+import pathlib
 import re
 import socket
 import sqlite3
 import subprocess
+import tempfile
 
 import pytest
 
-from harness.service import KEY, binary, run_command
+from harness.service import KEY, binary, environment, run_command
 
 
 def test_version_and_help(tmp_path):
@@ -131,16 +133,30 @@ def test_port_that_is_taken(tmp_path):
     assert status not in (0, 66) and str(port) in out + err and "TERMINALS_PORT" in out + err
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="needs another user")
-def test_state_directory_that_is_not_writable(tmp_path):
-    (tmp_path / "data").mkdir(mode=0o555)
-    os.chmod(tmp_path, 0o755)
-    done = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", binary(), "serve"], cwd=tmp_path, timeout=30,
-                          env={"PATH": os.environ["PATH"], "TERMINALS_STATE_DIR": str(tmp_path / "data"), "TERMINALS_PORT": str(free())},
-                          capture_output=True, text=True)
-    if "Permission denied" in done.stderr and binary() in done.stderr:
-        pytest.skip("the other user cannot reach the program")
-    assert done.returncode not in (0, 66) and str(tmp_path / "data") in done.stdout + done.stderr
+@pytest.fixture
+def as_nobody():
+    """Runs a command as another user in a folder of his own."""
+    if os.getuid() != 0:
+        pytest.skip("needs root, to become another user")
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o777)
+
+        def run(*arguments, **settings):
+            env = environment(pathlib.Path(folder), {"TERMINALS_PORT": free(), "TERMINALS_API_KEY": KEY, **settings})
+            done = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", binary(), *arguments], cwd=folder, env=env,
+                                  timeout=30, capture_output=True, text=True)
+            if "ermission denied" in done.stderr and binary() in done.stderr:
+                pytest.skip("the other user cannot reach the program")
+            return done.returncode, done.stdout + done.stderr
+
+        run.folder = pathlib.Path(folder)
+        yield run
+
+
+def test_state_directory_that_is_not_writable(as_nobody):
+    (as_nobody.folder / "data").mkdir(mode=0o755)
+    status, told = as_nobody("serve")
+    assert status not in (0, 66) and str(as_nobody.folder / "data") in told and "ermission denied" in told
 
 
 def test_doctor_finds_all_well(tmp_path):
@@ -158,15 +174,8 @@ def test_doctor_says_what_to_do_about_the_engine(tmp_path, host, words):
     assert "to do" in out
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="needs another user")
-def test_doctor_on_a_socket_without_permission(tmp_path):
-    if "docker" not in os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock"):
+def test_doctor_on_a_socket_without_permission(as_nobody):
+    if os.environ.get("DOCKER_HOST"):
         pytest.skip("needs the default socket")
-    os.chmod(tmp_path, 0o777)
-    done = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", binary(), "doctor"], cwd=tmp_path, timeout=30,
-                          env={"PATH": os.environ["PATH"], "TERMINALS_PORT": str(free()), "TERMINALS_API_KEY": KEY},
-                          capture_output=True, text=True)
-    if "Permission denied" in done.stderr and binary() in done.stderr:
-        pytest.skip("the other user cannot reach the program")
-    assert done.returncode == 1 and "docker.sock" in done.stdout
-    assert "group" in done.stdout or "permission" in done.stdout.lower()
+    status, told = as_nobody("doctor")
+    assert status == 1 and "docker.sock" in told and ("group" in told or "permission" in told.lower())

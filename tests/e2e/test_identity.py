@@ -6,8 +6,9 @@ from harness.names import original_name, short_hash
 from harness.service import KEY
 
 REFUSED_USERS = {"empty": b"", "300 bytes": b"x" * 300, "257 bytes": b"x" * 257, "not UTF-8": b"al\xff\xfeice", "cut UTF-8": b"al\xc3",
-                 "control character": b"al\x01ice", "tab": b"al\tice", "delete": b"al\x7fice", "the service itself": b"system"}
-FINE_USERS = [".", "..", "/etc", "../../x", "a:b:c", "alice@example.org", "a/b/c", "\U0001f600 emoji", "x" * 256, "Ünïcode", "a b", "%2e%2e",
+                 "control character": b"al\x01ice", "tab": b"al\tice", "delete": b"al\x7fice", "the service itself": b"system", "dot": b".", "dot dot": b"..", "absolute path": b"/etc",
+                 "climbing path": b"../../x", "the database's separator": b"a:b:c"}
+FINE_USERS = ["alice@example.org", "a/b/c", "\U0001f600 emoji", "x" * 256, "Ünïcode", "a b", "%2e%2e",
               "$(reboot)", "a'b\"c", "ALICE", "alice"]
 
 

@@ -180,7 +180,7 @@ def test_activity_survives_a_restart(timed, make_service, prefix, tmp_path):
     service.stop()
     service = make_service(folder=service.folder, clock=service.clock, IDLE_TIMEOUT_MINUTES=10)
     row = service.terminals(user)[0]
-    assert row["last_active_at"] == before and 280 < row["idle_seconds"] < 420
+    assert row["last_active_at"][:19] == before[:19] and 280 < row["idle_seconds"] < 420
     ticker.forward(11)
     wait_until(lambda: is_gone(service, user), 75)
 
@@ -194,29 +194,48 @@ def state_of(service, user):
     return json.loads(row[0]) if row else {}
 
 
+def put_schedule(service, policy, **reset):
+    service.put_policy(policy, {})
+    answer = service.request("PUT", f"/api/v1/policies/{policy}/lifecycle", json={"reset": reset})
+    assert answer.status == 200, answer
+
+
+def wait_for_due_time(service, user):
+    return wait_until(lambda: state_of(service, user).get("reset", {}).get("next_due_at"), 75, what="the reckoned time")
+
+
 def test_reset_by_cron(timed, prefix):
+    """While the terminal runs, the sweep does it: stop, wipe, mark."""
     service, ticker = timed()
     user, policy = prefix + "u", prefix + "p"
-    service.put_policy(policy, {})
-    service.request("PUT", f"/api/v1/policies/{policy}/lifecycle", json={"reset": {"schedule": "@monthly", "timezone": "Europe/Berlin"}})
+    put_schedule(service, policy, schedule="30 4 1 * *", timezone="Europe/Berlin")
     assert service.run_in_guest(user, "echo mine > mark; mkdir -p d/e; echo x > .hidden", policy=policy)[0] == 0
-    due = wait_until(lambda: state_of(service, user).get("reset", {}).get("next_due_at"), 75, what="the reckoned time")
-    assert due.endswith("Z")
+    due = wait_for_due_time(service, user)
+    assert due.endswith("Z") and due[11:16] in ("02:30", "03:30")
     ticker.forward(32 * 24 * 60)
-    # Either the sweep has been there, or this access finds the reset due; both come before the answer.
-    code, output = service.run_in_guest(user, "ls -A | grep -v '^.local$'", policy=policy)
-    assert (code, output) == (1, "")
+    wait_until(lambda: state_of(service, user)["reset"].get("last_applied_at"), 90, what="the sweep's reset")
+    assert service.run_in_guest(user, "ls -A | grep -v '^.local$'", policy=policy) == (1, "")
     state = state_of(service, user)["reset"]
     assert state["last_applied_at"] >= due and state["next_due_at"] > state["last_applied_at"]
+
+
+def test_reset_that_fell_due_while_stopped_comes_before_the_next_start(timed, prefix):
+    service, ticker = timed()
+    user, policy = prefix + "u", prefix + "p"
+    put_schedule(service, policy, schedule="@weekly")
+    service.run_in_guest(user, "echo mine > mark", policy=policy)
+    wait_for_due_time(service, user)
+    service.post("/api/v1/terminals/stop", json={"user_id": user, "policy_id": policy})
+    ticker.forward(8 * 24 * 60)
+    assert service.run_in_guest(user, "cat mark", policy=policy)[0] == 1
 
 
 def test_reset_of_a_running_terminal_by_the_sweep(timed, prefix):
     service, ticker = timed()
     user, policy = prefix + "u", prefix + "p"
-    service.put_policy(policy, {})
-    service.request("PUT", f"/api/v1/policies/{policy}/lifecycle", json={"reset": {"schedule": "0 3 * * *"}})
+    put_schedule(service, policy, schedule="0 3 * * *")
     service.run_in_guest(user, "echo mine > mark", policy=policy)
-    wait_until(lambda: state_of(service, user).get("reset", {}).get("next_due_at"), 75)
+    wait_for_due_time(service, user)
     ticker.forward(25 * 60)
     wait_until(lambda: state_of(service, user)["reset"].get("last_applied_at"), 90, what="the sweep's reset")
     assert service.run_in_guest(user, "cat mark", policy=policy)[0] == 1
@@ -229,7 +248,7 @@ def test_reset_once(timed, prefix):
     at = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(time.time() + 3600))
     service.request("PUT", f"/api/v1/policies/{policy}/lifecycle", json={"reset": {"schedule": at}})
     service.run_in_guest(user, "echo mine > mark", policy=policy)
-    wait_until(lambda: state_of(service, user).get("reset", {}).get("next_due_at"), 75)
+    wait_for_due_time(service, user)
     ticker.forward(90)
     wait_until(lambda: state_of(service, user)["reset"].get("last_applied_at"), 90)
     assert state_of(service, user)["reset"].get("next_due_at") is None
@@ -276,7 +295,7 @@ def test_home_in_a_directory_is_wiped_without_following_links(make_service, pref
     assert service.run_in_guest(user, "cat d/mark")[0] == 1
 
 
-@pytest.mark.parametrize("user", ["..", ".", "a/../../b", "/etc"])
+@pytest.mark.parametrize("user", ["a/b", "%2e%2e", "a b", "-x", "alice@example.org"])
 def test_directory_of_a_home_never_leaves_the_data_directory(make_service, engine, prefix, tmp_path, user):
     homes = tmp_path / "homes"
     homes.mkdir()

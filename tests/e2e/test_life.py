@@ -6,7 +6,7 @@ import time
 import pytest
 
 from harness import images
-from harness.client import raw, wait_until
+from harness.client import wait_until
 from harness.service import KEY
 
 
@@ -43,7 +43,6 @@ def test_concurrent_first_requests_share_one_start(service, engine, prefix):
     answers = in_parallel(12, lambda number: service.get("/files/cwd", user=prefix + "u").status)
     assert answers == [200] * 12
     assert len(engine.containers(prefix)) == 1
-    assert service.log_text().count(prefix + "u") >= 1
 
 
 def test_20_users_at_once(service, engine, prefix):
@@ -176,7 +175,7 @@ def test_sigterm_lets_running_requests_end(make_service, engine, prefix):
     thread = threading.Thread(target=lambda: answers.append(service.get(f"/p/{prefix}wire/slow?seconds=2", user=prefix + "u")))
     thread.start()
     time.sleep(0.5)
-    service.process.terminate()
+    service.terminate()
     thread.join()
     assert answers[0].status == 200 and answers[0].json() == {"slept": "2"}
     service.stop()
@@ -190,13 +189,13 @@ def test_ready_says_no_while_draining(make_service, engine, prefix):
     thread = threading.Thread(target=lambda: service.get(f"/p/{prefix}wire/slow?seconds=2", user=prefix + "u"))
     thread.start()
     time.sleep(0.5)
-    service.process.terminate()
+    service.terminate()
     time.sleep(0.1)
-    try:
-        answer = raw(service.port, b"GET /ready HTTP/1.1\r\nHost: x\r\n\r\n", 2)
-        assert answer.startswith(b"HTTP/1.1 503 "), answer
-    except ConnectionRefusedError:
-        pass
+    answer = service.get("/ready", key=None)
+    assert (answer.status, answer.json()) == (503, {"status": False, "detail": "The service is stopping"})
+    assert service.get("/health", key=None).status == 200
+    answer = service.get("/files/cwd", user=prefix + "v")
+    assert (answer.status, answer.json()["reason"]) == (503, "backend_unavailable") and answer.header("Retry-After")
     thread.join()
 
 
@@ -209,10 +208,25 @@ def test_open_panels_do_not_hold_up_the_end(make_service, prefix):
         panel.type("echo he''re\n")
         panel.read_until(b"here")
         begin = time.monotonic()
-        service.process.terminate()
+        service.terminate()
         assert panel.wait_closed(10)[0] in (1001, 1006)
         service.stop()
         assert time.monotonic() - begin < 15
+
+
+def test_sighup_that_would_lock_everybody_out_changes_nothing(make_service):
+    import signal
+    service = make_service(start=False, API_KEY=None)
+    (service.folder / ".env").write_text("TERMINALS_API_KEY=old,new\n")
+    service.start()
+    (service.folder / ".env").write_text("TERMINALS_API_KEY=new\n")
+    service.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: service.get("/api/v1/policies", key="old").status == 401, 5)
+    assert service.get("/api/v1/policies", key="new").status == 200
+    (service.folder / ".env").write_text("TERMINALS_API_KEY=\n")
+    service.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "nobody could get in" in service.log_text(), 5)
+    assert service.get("/api/v1/policies", key="new").status == 200
 
 
 def test_sighup_reads_the_env_file_again(make_service, prefix):

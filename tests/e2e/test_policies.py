@@ -160,7 +160,7 @@ def test_environment_rules(make_service, prefix):
     service.get(f"/p/{prefix}p/files/cwd", user=prefix + "u")
     env = dict(entry.split("=", 1) for entry in service.engine.container_of(prefix + "u")["Config"]["Env"])
     expected = {"A": "policy", "N": "5", "OPEN_TERMINAL_CPU_COUNT": "1.5", "OPEN_TERMINAL_MEMORY_BYTES": str(256 << 20),
-                "OPEN_TERMINAL_CPU_LIMIT": "1500m", "OPEN_TERMINAL_MEMORY_LIMIT": "256Mi",
+                "OPEN_TERMINAL_CPU_LIMIT": "1.5", "OPEN_TERMINAL_MEMORY_LIMIT": "256Mi",
                 "OPEN_TERMINAL_SYSTEM_PROMPT": "from the policy"}
     assert {name: env.get(name) for name in expected} == expected
     assert "NONE" not in env and env["B"].lower() == "true"
@@ -342,6 +342,23 @@ def test_documents_survive_a_restart(make_service, engine, prefix, tmp_path):
 
 def test_documents_of_an_unknown_policy(service):
     assert detail(service.get("/p/no-such-policy/openapi.json")) == (404, "Policy 'no-such-policy' not found")
+
+
+def test_waits_for_a_spec_do_not_hold_up_the_control_plane(service, engine, prefix):
+    import threading
+    import time
+    from harness import images
+    service.put_policy(prefix + "p", {"image": images.never_ready(engine)})
+    threads = [threading.Thread(target=service.get, args=(f"/p/{prefix}p/openapi.json",)) for _ in range(40)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.5)
+    begin = time.monotonic()
+    assert service.get("/api/v1/policies").status == 200 and service.get("/metrics").status == 200
+    assert time.monotonic() - begin < 1.5
+    for thread in threads:
+        thread.join()
+    service.post("/api/v1/terminals/stop", json={"user_id": "system", "policy_id": prefix + "p"})
 
 
 def test_spec_that_cannot_be_fetched_is_a_502(make_service, engine, prefix):

@@ -172,7 +172,7 @@ void bench_close(struct bench *bench)
 
 const char *test_user(void)
 {
-    static char user[40];
+    static _Thread_local char user[40];
 
     (void)snprintf(user, sizeof(user), TEST_PREFIX "%d-", (int)getpid());
     return user;
@@ -229,6 +229,7 @@ bool guest_becomes_healthy(const struct seen *seen)
             return true;
         usleep(100000);
     }
+    print_error("no answer at %s:%u\n", seen->endpoint.host, seen->endpoint.port);
     return false;
 }
 

@@ -2,10 +2,13 @@
 #include "support.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/metrics.h"
 #include "base/pool.h"
 #include "http/client.h"
 
@@ -48,7 +51,8 @@ static void home_is_kept_by_stop_and_emptied_by_wipe(void **state)
     terminal_key_free(key);
 }
 
-static void guests_sit_apart_on_the_managed_bridge_without_a_published_port(void **state)
+/* On the host without any published port, in a container with one on the bridge's own address. */
+static void guests_sit_apart_on_the_managed_bridge_and_publish_on_no_other_address(void **state)
 {
     struct terminal_key *key = test_key("network", "default", "default");
     struct terminal_spec spec = spec_for(key);
@@ -59,8 +63,14 @@ static void guests_sit_apart_on_the_managed_bridge_without_a_published_port(void
     inspection = inspect_now(&bench, name_of(key));
     assert_int_equal(json_object_size(member(inspection, "NetworkSettings", "Networks")), 1);
     assert_non_null(json_object_get(member(inspection, "NetworkSettings", "Networks"), MANAGED_NETWORK));
-    assert_int_equal(json_object_size(member(inspection, "HostConfig", "PortBindings")), 0);
     assert_int_equal(engine_raw(&bench, "GET", "/networks/" MANAGED_NETWORK, NULL, &network), 200);
+    if (seen.endpoint.port == GUEST_PORT) {
+        assert_int_equal(json_object_size(member(inspection, "HostConfig", "PortBindings")), 0);
+    } else {
+        const char *gateway = json_text(json_array_get(member(network, "IPAM", "Config"), 0), "Gateway");
+
+        assert_string_equal(json_text(json_array_get(json_object_get(member(inspection, "HostConfig", "PortBindings"), "8000/tcp"), 0), "HostIp"), gateway);
+    }
     assert_string_equal(json_text(json_object_get(network, "Options"), "com.docker.network.bridge.enable_icc"), "false");
     assert_string_equal(json_text(json_object_get(network, "Labels"), LABEL_MANAGED_BY), "terminals");
     must_stop(&bench, key);
@@ -230,6 +240,28 @@ static void what_ended_or_never_started_is_replaced(void **state)
     terminal_key_free(key);
 }
 
+static void a_running_guest_that_cannot_be_used_is_left_until_its_user_comes(void **state)
+{
+    struct terminal_key *key = test_key("keyless", "default", "default");
+    struct terminal_spec spec = spec_for(key);
+    json_t *body = labelled_body(key, test_image());
+    cleanup_json json_t *before = NULL;
+    struct seen seen;
+
+    json_object_del(body, "Env");
+    create_raw(name_of(key), body);
+    assert_true(wait_for_phase(&bench, name_of(key), OBSERVED_STOPPED, NULL));
+    post_raw(name_of(key), "start");
+    assert_true(wait_for_phase(&bench, name_of(key), OBSERVED_ABSENT, NULL));
+    before = inspect_now(&bench, name_of(key));
+    assert_true(json_is_true(member(before, "State", "Running")));
+    must_start(&bench, &spec, &seen);
+    assert_string_not_equal(seen.id, json_text(before, "Id"));
+    assert_string_equal(seen.guest_key, "key-of-the-guest");
+    must_stop(&bench, key);
+    terminal_key_free(key);
+}
+
 static void a_paused_guest_is_woken(void **state)
 {
     struct terminal_key *key = test_key("paused", "default", "default");
@@ -301,7 +333,7 @@ static void failed_starts_say_what_to_do_and_leave_nothing(void **state)
     } rows[] = {
         { "an image that nobody has", "127.0.0.1:1/none/such:1", NULL, NULL, ERR_IMAGE_NOT_FOUND, "is not on the Docker host and cannot be pulled" },
         { "an image by an unknown id", "sha256:0000000000000000000000000000000000000000000000000000000000000000", NULL, NULL, ERR_IMAGE_NOT_FOUND, "by its id" },
-        { "an image name that is none", "UPPER/case:x", NULL, NULL, ERR_INVALID_POLICY, "refuses this container" },
+        { "an image name that is none", "127.0.0.1:1/UPPER:x", NULL, NULL, ERR_INVALID_POLICY, "refuses this container" },
         { "an unknown runtime", NULL, "no-such-runtime", NULL, ERR_INVALID_POLICY, "no-such-runtime" },
         { "an unknown network", NULL, NULL, "no-such-network", ERR_INVALID_POLICY, "no-such-network" },
         { "a network without addresses", NULL, NULL, "none", ERR_INVALID_POLICY, "cannot hold a terminal" },
@@ -360,6 +392,116 @@ static void a_volume_of_another_key_is_neither_used_nor_wiped(void **state)
     terminal_key_free(other);
 }
 
+/* A registry that takes its time: holds each connection for a while, then hangs up. */
+struct slow_registry {
+    int listener;
+    pthread_t thread;
+    _Atomic bool ending;
+    unsigned port;
+};
+
+static void *serve_slowly(void *argument)
+{
+    struct slow_registry *registry = argument;
+
+    while (!atomic_load(&registry->ending)) {
+        int connection = accept(registry->listener, NULL, NULL);
+
+        usleep(400000);
+        if (connection >= 0)
+            close(connection);
+    }
+    return NULL;
+}
+
+static void open_registry(struct slow_registry *registry)
+{
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t len = sizeof(address);
+
+    registry->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(registry->listener, (struct sockaddr *)&address, len), 0);
+    assert_int_equal(listen(registry->listener, 16), 0);
+    assert_int_equal(getsockname(registry->listener, (struct sockaddr *)&address, &len), 0);
+    registry->port = ntohs(address.sin_port);
+    registry->thread = thread_start("registry", serve_slowly, registry);
+}
+
+static void close_registry(struct slow_registry *registry)
+{
+    atomic_store(&registry->ending, true);
+    shutdown(registry->listener, SHUT_RDWR);
+    pthread_join(registry->thread, NULL);
+    close(registry->listener);
+}
+
+struct puller {
+    pthread_t thread;
+    const char *image;
+    char suffix[16];
+    struct error err;
+    int result;
+};
+
+static void *start_missing(void *argument)
+{
+    struct puller *puller = argument;
+    struct terminal_key *key = test_key(puller->suffix, "default", "default");
+    struct terminal_spec spec = spec_for(key);
+
+    spec.image = puller->image;
+    puller->result = bench.backend->ops->start(bench.backend, &spec, &puller->err);
+    terminal_key_free(key);
+    return NULL;
+}
+
+static uint64_t pulls_counted(void)
+{
+    cleanup_buf struct buf text = { 0 };
+    struct str rest, line, value = STR_LITERAL("0");
+    static const struct str name = STR_LITERAL("terminals_engine_calls_total{operation=\"image_pull\"} ");
+    uint64_t count = 0;
+
+    metrics_render(&text);
+    for (rest = buf_str(&text); str_next_part(&rest, '\n', &line);)
+        if (str_starts_with(line, name))
+            value = str_skip(line, name.len);
+    assert_true(str_to_u64(value, &count));
+    return count;
+}
+
+static bool is_on_the_host(void)
+{
+    cleanup_reach struct reach *reach = docker_reach(CONTAINER_OF(bench.backend, struct docker, backend), NULL);
+
+    return reach && reach->mode == REACH_DIRECT;
+}
+
+static void a_missing_image_is_pulled_once_for_all_who_wait(void **state)
+{
+    struct slow_registry registry = { 0 };
+    struct puller pullers[4] = { 0 };
+    uint64_t before = pulls_counted();
+    cleanup_free char *image = NULL;
+
+    if (!is_on_the_host())
+        skip();                         /* the engine must reach our loopback address */
+    open_registry(&registry);
+    image = xasprintf("127.0.0.1:%u/slow:1", registry.port);
+    for (unsigned i = 0; i < COUNT_OF(pullers); i++) {
+        pullers[i].image = image;
+        (void)snprintf(pullers[i].suffix, sizeof(pullers[i].suffix), "pull-%u", i);
+        pullers[i].thread = thread_start("puller", start_missing, &pullers[i]);
+    }
+    for (unsigned i = 0; i < COUNT_OF(pullers); i++) {
+        pthread_join(pullers[i].thread, NULL);
+        assert_int_equal(pullers[i].result, -1);
+        assert_int_equal(pullers[i].err.class, ERR_IMAGE_NOT_FOUND);
+    }
+    close_registry(&registry);
+    assert_int_equal(pulls_counted() - before, 1);
+}
+
 /* --- given networks, given directories ----------------------------------------------------------------------- */
 
 static void named_networks_are_used_as_they_are(void **state)
@@ -382,6 +524,35 @@ static void named_networks_are_used_as_they_are(void **state)
     must_stop(&own, key);
     bench_close(&own);
     terminal_key_free(key);
+}
+
+static void a_full_network_is_told_as_such(void **state)
+{
+    struct terminal_key *first = test_key("room", "default", "default"), *second = test_key("no-room", "default", "default");
+    struct terminal_spec spec = spec_for(first);
+    cleanup_free char *name = xasprintf("%sfull", test_user());
+    struct settings settings = { .docker_networks = { &name, 1 } };
+    static struct bench own;            /* outlives a failed test, as its watch does */
+    cleanup_json json_t *left = NULL;
+    struct error err = { 0 };
+    struct seen seen;
+
+    assert_int_equal(engine_raw(&bench, "POST", "/networks/create", json_pack("{s:s, s:{s:[{s:s}]}}", "Name", name, "IPAM", "Config",
+                                                                              "Subnet", "10.213.77.0/30"), NULL), 201);
+    bench_open(&own, &settings);
+    must_start(&own, &spec, &seen);
+    spec.key = second;
+    assert_int_equal(own.backend->ops->start(own.backend, &spec, &err), -1);
+    print_message("  %s\n", err.text);
+    assert_int_equal(err.class, ERR_NO_CAPACITY);
+    assert_non_null(strstr(err.text, "TERMINALS_DOCKER_NETWORK"));
+    left = inspect_now(&own, name_of(second));
+    assert_null(left);
+    assert_false(volume_exists(&own, second));
+    must_stop(&own, first);
+    bench_close(&own);
+    terminal_key_free(first);
+    terminal_key_free(second);
 }
 
 static void write_text(int directory, const char *path, const char *text)
@@ -523,6 +694,12 @@ struct worker {
     int failures;
 };
 
+static void note_failure(struct worker *worker, const char *what, const struct error *err)
+{
+    print_error("worker %u, %s: %s\n", worker->number, what, err->text[0] ? err->text : "not observed");
+    worker->failures++;
+}
+
 static void *start_and_stop(void *argument)
 {
     struct worker *worker = argument;
@@ -533,10 +710,11 @@ static void *start_and_stop(void *argument)
     struct error err;
 
     for (int i = 0; i < 2; i++) {
+        err = (struct error){ 0 };
         if (bench.backend->ops->start(bench.backend, &spec, &err) < 0 || !wait_for_phase(&bench, name_of(key), OBSERVED_RUNNING, NULL))
-            worker->failures++;
+            note_failure(worker, "start", &err);
         if (bench.backend->ops->stop(bench.backend, &ref, 1, &err) < 0 || !wait_for_phase(&bench, name_of(key), OBSERVED_ABSENT, NULL))
-            worker->failures++;
+            note_failure(worker, "stop", &err);
     }
     terminal_key_free(key);
     return NULL;
@@ -609,13 +787,14 @@ int main(void)
         cmocka_unit_test(api_version_lies_in_the_range_that_is_known),
         cmocka_unit_test(doctor_finds_this_engine_healthy),
         cmocka_unit_test(home_is_kept_by_stop_and_emptied_by_wipe),
-        cmocka_unit_test(guests_sit_apart_on_the_managed_bridge_without_a_published_port),
+        cmocka_unit_test(guests_sit_apart_on_the_managed_bridge_and_publish_on_no_other_address),
         cmocka_unit_test(limits_reach_the_container),
         cmocka_unit_test(a_storage_size_that_the_driver_cannot_hold_is_dropped),
         cmocka_unit_test(a_running_container_of_the_key_is_adopted_with_its_own_guest_key),
         cmocka_unit_test(a_container_of_the_original_is_adopted_under_its_own_name),
         cmocka_unit_test(containers_that_are_not_ours_are_left_alone),
         cmocka_unit_test(what_ended_or_never_started_is_replaced),
+        cmocka_unit_test(a_running_guest_that_cannot_be_used_is_left_until_its_user_comes),
         cmocka_unit_test(a_paused_guest_is_woken),
         cmocka_unit_test(what_happens_from_outside_is_observed),
         cmocka_unit_test(a_guest_that_crashes_tells_why),
@@ -623,6 +802,8 @@ int main(void)
         cmocka_unit_test(a_failed_start_keeps_a_home_that_was_there),
         cmocka_unit_test(a_volume_of_another_key_is_neither_used_nor_wiped),
         cmocka_unit_test(named_networks_are_used_as_they_are),
+        cmocka_unit_test(a_full_network_is_told_as_such),
+        cmocka_unit_test(a_missing_image_is_pulled_once_for_all_who_wait),
         cmocka_unit_test(directories_hold_homes_and_links_in_them_lead_nowhere),
         cmocka_unit_test(the_directory_of_the_original_stays_the_home),
         cmocka_unit_test(running_guests_are_found_again_after_a_restart_of_ours),

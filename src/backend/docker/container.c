@@ -128,7 +128,7 @@ static int set_privileges(json_t *host, const struct terminal_spec *spec, struct
 
 static json_t *host_config(const struct terminal_spec *spec, const struct container_plan *plan, struct error *err)
 {
-    json_t *host = json_pack("{s:s, s:b, s:o}", "NetworkMode", plan->network, "Init", 1, "Mounts", mounts(plan));
+    json_t *host = json_pack("{s:s, s:b, s:o}", "NetworkMode", plan->network, "Init", plan->init, "Mounts", mounts(plan));
 
     set_limits(host, spec, plan);
     limit_log(host, plan);

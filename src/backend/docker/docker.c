@@ -3,6 +3,8 @@
 
 #include "backend/docker/parts.h"
 
+#define LAST_CALLS_MS 10000             /* for calls that run when the service ends */
+
 static struct docker *docker_of(struct backend *backend)
 {
     return CONTAINER_OF(backend, struct docker, backend);
@@ -51,10 +53,13 @@ static void backend_watch(struct backend *backend, struct observer *observer)
     docker_watch(docker_of(backend), observer);
 }
 
+/* Also the end of all that may take long: the service is about to wait for every call. */
 static void backend_stop_watching(struct backend *backend)
 {
     struct docker *docker = docker_of(backend);
 
+    pulls_cancel(docker->pulls);
+    engine_end_calls(docker->engine, LAST_CALLS_MS);
     pthread_mutex_lock(&docker->watch_lock);
     atomic_store(&docker->stopping, true);
     pthread_cond_broadcast(&docker->watch_wake);

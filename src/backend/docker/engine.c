@@ -2,6 +2,7 @@
 #include "backend/docker/engine.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "base/clock.h"
 #include "base/metrics.h"
@@ -17,6 +18,7 @@ struct engine {
     struct http_client *client;
     pthread_mutex_t lock;               /* guards `version` */
     char version[16];                   /* "" = to be negotiated */
+    _Atomic int64_t end_at_ms;          /* monotonic: when calls that still run are given up; 0: not */
     struct metric *calls[ENGINE_OPERATION_COUNT], *errors[ENGINE_OPERATION_COUNT], *seconds[ENGINE_OPERATION_COUNT];
 };
 
@@ -112,6 +114,34 @@ static bool is_expected(int status)
     return (status >= 200 && status < 400) || status == 404 || status == 409;
 }
 
+void engine_end_calls(struct engine *engine, int64_t within_ms)
+{
+    atomic_store(&engine->end_at_ms, clock_monotonic_ms() + within_ms);
+}
+
+/* What the callbacks of one call get. */
+struct running_call {
+    const struct engine *engine;
+    const struct engine_request *request;
+};
+
+static bool on_call_data(void *context, struct str data)
+{
+    const struct engine_request *request = ((const struct running_call *)context)->request;
+
+    return request->on_data(request->context, data);
+}
+
+static bool call_is_cancelled(void *context)
+{
+    const struct running_call *call = context;
+    int64_t end_at_ms = atomic_load(&call->engine->end_at_ms);
+
+    if (end_at_ms != 0 && clock_monotonic_ms() >= end_at_ms)
+        return true;
+    return call->request->cancelled && call->request->cancelled(call->request->context);
+}
+
 static int send_request(struct engine *engine, const char *url, const struct engine_request *request, struct http_answer *answer,
                         struct error *err)
 {
@@ -123,7 +153,8 @@ static int send_request(struct engine *engine, const char *url, const struct eng
         .body = str_from(body), .has_body = body != NULL,
         .timeout_ms = request->timeout_ms < 0 ? 0 : request->timeout_ms ? request->timeout_ms : DEFAULT_TIMEOUT_MS,
         .connect_timeout_ms = CONNECT_TIMEOUT_MS, .stall_timeout_ms = request->stall_timeout_ms, .max_response = MAX_ANSWER,
-        .on_data = request->on_data, .cancelled = request->cancelled, .context = request->context,
+        .on_data = request->on_data ? on_call_data : NULL, .cancelled = call_is_cancelled,
+        .context = &(struct running_call){ engine, request },
     };
     int64_t begin = clock_monotonic_us();
     int result = http_client_call(engine->client, &call, answer, err);

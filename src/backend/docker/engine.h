@@ -51,6 +51,10 @@ void engine_answer_clear(struct engine_answer *answer);
  * ERR_NOT_FOUND, ERR_CONFLICT, ERR_INVALID, ERR_NO_CAPACITY, ERR_UNAVAILABLE, ERR_TIMEOUT. `answer->status` tells the rest. */
 int engine_call(struct engine *engine, const struct engine_request *request, struct engine_answer *answer, struct error *err) MUST_CHECK;
 
+/* The service ends: every call that still runs then, or begins later, is given up (ERR_TIMEOUT), so that an engine that hangs does not hold
+ * up the end. What it leaves half-made is what a crash would leave. */
+void engine_end_calls(struct engine *engine, int64_t within_ms);
+
 /* The version spoken, such as "1.41"; "" before the first answer. */
 void engine_api_version(struct engine *engine, char version[static 16]);
 

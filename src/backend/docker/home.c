@@ -89,7 +89,9 @@ static int prepare_volume(struct docker *docker, const struct terminal_key *key,
     } else {
         *created = xstrdup(name);
     }
-    *mount = json_pack("{s:s, s:s, s:s}", "Type", "volume", "Source", name, "Target", GUEST_HOME);
+    /* Should somebody remove the volume before the container is made, the engine makes it anew: then with our labels too. */
+    *mount = json_pack("{s:s, s:s, s:s, s:{s:o}}", "Type", "volume", "Source", name, "Target", GUEST_HOME,
+                       "VolumeOptions", "Labels", container_labels(key, NULL));
     return 0;
 }
 

@@ -224,22 +224,43 @@ static struct timespec timespec_of(int64_t monotonic_ms)
     return (struct timespec){ .tv_sec = monotonic_ms / 1000, .tv_nsec = monotonic_ms % 1000 * 1000000 };
 }
 
-int pulls_wait(struct pulls *pulls, const char *image, int64_t deadline_ms, struct error *err)
+static int say_that_we_stop(struct error *err)
 {
-    struct timespec until = timespec_of(deadline_ms);
-    struct pull *pull;
-    int result = 0;
+    return error_set(err, ERR_UNAVAILABLE, "the service is shutting down; the image is not pulled any further");
+}
 
-    pthread_mutex_lock(&pulls->lock);
-    pull = join_pull(pulls, image);
-    while (!pull->done && pthread_cond_timedwait(&pulls->changed, &pulls->lock, &until) != ETIMEDOUT)
+static int say_that_it_goes_on(const struct pull *pull, struct error *err)
+{
+    return error_set(err, ERR_STARTING, "image '%s' is still being pulled (%s); try again in a while", pull->image,
+                     pull->status[0] ? pull->status : "waiting for the registry");
+}
+
+/* Under the lock, which it lets go of while it waits. */
+static int wait_for_pull(struct pull *pull, int64_t deadline_ms, struct error *err)
+{
+    struct pulls *pulls = pull->pulls;
+    struct timespec until = timespec_of(deadline_ms);
+
+    while (!pull->done && !atomic_load(&pulls->ending) && pthread_cond_timedwait(&pulls->changed, &pulls->lock, &until) != ETIMEDOUT)
         ;
     if (!pull->done)
-        result = error_set(err, ERR_STARTING, "image '%s' is still being pulled (%s); try again in a while", image,
-                           pull->status[0] ? pull->status : "waiting for the registry");
-    else if (pull->err.class != ERR_NONE)
-        result = error_set(err, pull->err.class, "%s", pull->err.text);
-    pull_unref(pull);
+        return atomic_load(&pulls->ending) ? say_that_we_stop(err) : say_that_it_goes_on(pull, err);
+    return pull->err.class == ERR_NONE ? 0 : error_set(err, pull->err.class, "%s", pull->err.text);
+}
+
+int pulls_wait(struct pulls *pulls, const char *image, int64_t deadline_ms, struct error *err)
+{
+    struct pull *pull;
+    int result;
+
+    pthread_mutex_lock(&pulls->lock);
+    if (atomic_load(&pulls->ending)) {
+        result = say_that_we_stop(err);
+    } else {
+        pull = join_pull(pulls, image);
+        result = wait_for_pull(pull, deadline_ms, err);
+        pull_unref(pull);
+    }
     pthread_mutex_unlock(&pulls->lock);
     return result;
 }
@@ -259,11 +280,19 @@ struct pulls *pulls_new(struct engine *engine)
     return pulls;
 }
 
+void pulls_cancel(struct pulls *pulls)
+{
+    pthread_mutex_lock(&pulls->lock);
+    atomic_store(&pulls->ending, true);
+    pthread_cond_broadcast(&pulls->changed);
+    pthread_mutex_unlock(&pulls->lock);
+}
+
 void pulls_free(struct pulls *pulls)
 {
     if (!pulls)
         return;
-    atomic_store(&pulls->ending, true);
+    pulls_cancel(pulls);
     pthread_mutex_lock(&pulls->lock);
     while (!list_is_empty(&pulls->running))
         pthread_cond_wait(&pulls->changed, &pulls->lock);

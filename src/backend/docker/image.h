@@ -8,11 +8,14 @@
 struct pulls;
 
 struct pulls *pulls_new(struct engine *engine) MUST_CHECK;
-/* Ends running pulls and waits for their threads (about a second). */
+/* Ends running pulls, now and for ever; all who wait get ERR_UNAVAILABLE at once. */
+void pulls_cancel(struct pulls *pulls);
+/* Cancels, and waits for the pulls' threads (about a second). */
 void pulls_free(struct pulls *pulls);
 
 /* Pulls the image, or joins the pull that runs, and waits until `deadline_ms` (monotonic). ERR_IMAGE_NOT_FOUND with the registry's words;
- * ERR_STARTING when the time is over and the pull goes on; ERR_UNAVAILABLE when the engine went away. */
+ * ERR_STARTING when the time is over and the pull goes on; ERR_UNAVAILABLE when the engine went away
+ * or pulls are cancelled. */
 int pulls_wait(struct pulls *pulls, const char *image, int64_t deadline_ms, struct error *err) MUST_CHECK;
 
 /* --- pure, for tests ------------------------------------------------------------------------------------------ */

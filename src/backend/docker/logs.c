@@ -108,17 +108,18 @@ char *logs_to_text(struct str framed, size_t most)
 
 /* --- asking -------------------------------------------------------------------------------------------------- */
 
-/* "" where the log driver cannot be read. */
+/* In brackets why there is none, such as a log driver that cannot be read. */
 static char *read_log(struct docker *docker, const char *id)
 {
-    cleanup_free char *path = xasprintf("/containers/%s/logs?stdout=1&stderr=1&tail=" LOG_LINES, id);
+    cleanup_free char *path = xasprintf("/containers/%s/logs?stdout=1&stderr=1&tail=" LOG_LINES, id), *text = NULL;
     cleanup_engine_answer struct engine_answer answer = { 0 };
     struct engine_request request = { .operation = ENGINE_CONTAINER_LOGS, .method = "GET", .path = path };
-    struct error ignored;
+    struct error err;
 
-    if (engine_call(docker->engine, &request, &answer, &ignored) < 0)
-        return xstrdup("");
-    return logs_to_text(buf_str(&answer.raw), MOST_TEXT);
+    if (engine_call(docker->engine, &request, &answer, &err) < 0)
+        return xasprintf("(its output cannot be read: %.200s)", err.text);
+    text = logs_to_text(buf_str(&answer.raw), MOST_TEXT);
+    return *text ? xasprintf("its last lines:\n%s", text) : xstrdup("it printed nothing");
 }
 
 int docker_diagnose(struct docker *docker, const struct terminal_ref *ref, char **text, struct error *err)
@@ -135,6 +136,6 @@ int docker_diagnose(struct docker *docker, const struct terminal_ref *ref, char 
     if (!json_is_true(json_object_get(json_object_get(inspection, "State"), "Running")))
         (void)container_exit_reason(inspection, reason);
     log = read_log(docker, json_text(inspection, "Id"));
-    *text = *log ? xasprintf("%s; its last lines:\n%s", reason, log) : xasprintf("%s; it printed nothing", reason);
+    *text = xasprintf("%s; %s", reason, log);
     return 0;
 }

@@ -36,9 +36,9 @@ bool container_is_usable(const struct reach *reach, const json_t *inspection, st
 
     *why = NULL;
     if (!key || !*key)
-        *why = "runs without a key that is known; it will be replaced";
+        *why = "its key is not known";
     else if (!reach_endpoint(reach, inspection, endpoint))
-        *why = "runs, but publishes no port and sits on no network that is reachable from here; it will be replaced";
+        *why = "it publishes no port and sits on no network that is reachable from here";
     return !*why;
 }
 
@@ -57,24 +57,38 @@ static enum observed_phase phase_of(const struct docker *docker, const char *nam
     return strcmp(status, "created") == 0 && is_being_started(docker, name) ? OBSERVED_STARTING : OBSERVED_STOPPED;
 }
 
-/* Without a reach (the engine went away meanwhile) nothing can be said of a running guest. */
-static int fill_running(struct docker *docker, const json_t *inspection, struct observation *observation, struct error *err)
+static void tell_absent(struct docker *docker, const char *name)
+{
+    docker->observer->observe(docker->observer, &(struct observation){ .name = name, .phase = OBSERVED_ABSENT });
+}
+
+/* A guest that runs but cannot be used from here (made by us when we ran elsewhere, or by another) counts as not there: nobody stops it for that
+ * alone, and the next start for its user replaces it. Without a reach (the engine went away meanwhile) nothing can be said. */
+static int tell_running(struct docker *docker, const json_t *inspection, struct observation *observation, struct error *err)
 {
     cleanup_reach struct reach *reach = docker_reach(docker, err);
     const char *why;
 
     if (!reach)
         return -1;
-    if (!container_is_usable(reach, inspection, &observation->endpoint, &why)) {
-        observation->phase = OBSERVED_STOPPED;
-        observation->message = why;
+    if (container_is_usable(reach, inspection, &observation->endpoint, &why)) {
+        docker->observer->observe(docker->observer, observation);
+        return 0;
     }
+    log_warning("a terminal runs that cannot be used; its next start will replace it", LOG_STR("terminal", observation->name), LOG_STR("why", why));
+    tell_absent(docker, observation->name);
     return 0;
 }
 
-static void tell_absent(struct docker *docker, const char *name)
+static void tell_not_running(struct docker *docker, const json_t *inspection, struct observation *observation)
 {
-    docker->observer->observe(docker->observer, &(struct observation){ .name = name, .phase = OBSERVED_ABSENT });
+    char reason[160];
+
+    if (observation->phase == OBSERVED_STOPPED) {
+        observation->failure = container_exit_reason(inspection, reason);
+        observation->message = reason;
+    }
+    docker->observer->observe(docker->observer, observation);
 }
 
 /* A container without our labels under the name: whatever it is, the terminal is not there. */
@@ -82,7 +96,6 @@ static int tell(struct docker *docker, const char *name, const json_t *inspectio
 {
     const json_t *config = json_object_get(inspection, "Config"), *labels = json_object_get(config, "Labels");
     struct terminal_key *key = key_from_labels(labels);
-    char reason[160] = "";
     struct observation observation = {
         .name = name, .key = key, .phase = phase_of(docker, name, inspection), .instance_id = json_text(inspection, "Id"),
         .guest_key = container_env(inspection, "OPEN_TERMINAL_API_KEY"), .spec_hash = json_text(labels, LABEL_SPEC_HASH),
@@ -93,13 +106,9 @@ static int tell(struct docker *docker, const char *name, const json_t *inspectio
     if (!key)
         tell_absent(docker, name);
     else if (observation.phase == OBSERVED_RUNNING)
-        result = fill_running(docker, inspection, &observation, err);
-    else if (observation.phase == OBSERVED_STOPPED) {
-        observation.failure = container_exit_reason(inspection, reason);
-        observation.message = reason;
-    }
-    if (key && result == 0)
-        docker->observer->observe(docker->observer, &observation);
+        result = tell_running(docker, inspection, &observation, err);
+    else
+        tell_not_running(docker, inspection, &observation);
     terminal_key_free(key);
     return result;
 }

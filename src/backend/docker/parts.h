@@ -23,6 +23,7 @@ struct docker {
     struct pulls *pulls;
     atomic_bool stopping;               /* stop_watching() was called */
     atomic_bool storage_is_unsupported; /* the storage driver refused a size once */
+    atomic_bool init_is_missing;        /* the engine has no docker-init */
 
     pthread_mutex_t reach_lock;         /* guards `reach`; held while it is found out, so that it is once */
     struct reach *reach;                /* NULL: to be found out (again) */
@@ -51,6 +52,7 @@ struct container_plan {
     const char *log_driver;             /* the engine's default one */
     uint64_t most_nano_cpus;            /* what the host has; 0: not known */
     bool storage_size;                  /* the driver takes a size as far as we know */
+    bool init;                          /* the engine has an init as far as we know */
     const char *name;
     const json_t *home;                 /* one entry of Mounts */
     const struct docker_mount *mounts;
@@ -102,7 +104,7 @@ int observe_name(struct docker *docker, const char *name, struct error *err);
 void observe_stopping(struct docker *docker, const char *name, const char *id, const struct terminal_key *key);
 void live_start_begin(struct docker *docker, struct live_start *start, const char *name);
 void live_start_end(struct docker *docker, struct live_start *start);
-/* Whether the guest runs and can be reached and used from here; fills the endpoint. */
+/* Whether a guest that runs can be reached and used from here; fills the endpoint. Else `*why` is a literal. */
 bool container_is_usable(const struct reach *reach, const json_t *inspection, struct endpoint *endpoint, const char **why);
 
 /* --- start.c, stop.c, watch.c, check.c ----------------------------------------------------------------------- */

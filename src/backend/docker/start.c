@@ -21,6 +21,7 @@ struct attempt {
     char *id;                           /* the container that this call made */
     bool pulled;
     bool adopted;
+    bool lost;                          /* the container is no use, but a new one will be */
 };
 
 static int64_t time_left_ms(const struct terminal_spec *spec)
@@ -140,6 +141,7 @@ static json_t *make_body(const struct attempt *attempt, struct error *err)
         .publish_ip = reach_needs_port(attempt->reach, attempt->network) ? attempt->reach->publish_ip : NULL,
         .log_driver = attempt->reach->log_driver, .most_nano_cpus = attempt->reach->cpu_count * 1000000000ull,
         .storage_size = !atomic_load(&attempt->docker->storage_is_unsupported),
+        .init = !atomic_load(&attempt->docker->init_is_missing),
         .name = attempt->name, .home = attempt->home,
         .mounts = settings->docker_mounts, .mount_count = settings->docker_mount_count,
     };
@@ -204,6 +206,9 @@ static int put_right(struct attempt *attempt, int status, struct error *err)
         return pull_missing(attempt, err);
     if (status == 409)
         return take_over(attempt, attempt->name, err);
+    if (strstr(err->text, "bind source path does not exist"))
+        return error_set(err, ERR_UNAVAILABLE, "%s; when this program runs in a container or the engine elsewhere, TERMINALS_DOCKER_HOST_DATA_DIR must name "
+                         "the home directories as the Docker host sees them", why.text);
     if (status == 400)
         return error_set(err, ERR_INVALID_POLICY, "the engine refuses this container: %s", why.text);
     if (strcasestr(err->text, "runtime"))
@@ -228,6 +233,17 @@ static int create_or_adopt(struct attempt *attempt, struct error *err)
 
 /* --- start --------------------------------------------------------------------------------------------------- */
 
+/* Somebody removed the container between create and start; or the engine was installed without its init, which guest images with one of their
+ * own do not need. */
+static bool another_would_start(struct attempt *attempt, int status, const struct error *err)
+{
+    if (strstr(err->text, "docker-init") && !atomic_exchange(&attempt->docker->init_is_missing, true)) {
+        log_warning("the engine has no docker-init; terminals are started without", LOG_ERR(err));
+        return true;
+    }
+    return (status == 404 && strstr(err->text, "No such container")) || (status == 409 && strstr(err->text, "marked for removal"));
+}
+
 static int post_start(struct attempt *attempt, struct error *err)
 {
     cleanup_free char *path = xasprintf("/containers/%s/start", attempt->id);
@@ -237,6 +253,7 @@ static int post_start(struct attempt *attempt, struct error *err)
 
     if (engine_call(attempt->docker->engine, &request, &answer, err) == 0)
         return 0;
+    attempt->lost = another_would_start(attempt, answer.status, err);
     /* The image's entry point, a mount's source, the runtime: nothing that another try would change. */
     if (answer.status == 400)
         err->class = ERR_INVALID_POLICY;
@@ -277,7 +294,7 @@ static int run_attempt(struct attempt *attempt, char legacy[static TERMINAL_NAME
     return post_start(attempt, err);
 }
 
-/* `*again`: the managed network had gone; it is worth one more try. */
+/* `*again`: the managed network or the new container had gone; it is worth one more try. */
 static int start_once(struct docker *docker, const struct terminal_spec *spec, const char *name, bool *again, struct error *err)
 {
     cleanup_reach struct reach *reach = docker_reach(docker, err);
@@ -292,7 +309,7 @@ static int start_once(struct docker *docker, const struct terminal_spec *spec, c
     result = run_attempt(&attempt, legacy, err);
     if (result < 0) {
         undo(&attempt);
-        *again = err->class == ERR_NOT_FOUND && strstr(err->text, "network");
+        *again = attempt.lost || (err->class == ERR_NOT_FOUND && strstr(err->text, "network"));
     } else {
         struct error ignored;
 

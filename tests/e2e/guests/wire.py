@@ -235,6 +235,8 @@ def serve(peer, connection):
             if path not in ("/counts", "/seen"):
                 with lock:
                     counts[token] = counts.get(token, 0) + 1
+            if headers.get("expect", "").lower() == "100-continue":
+                peer.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
             digest, length = hashlib.sha256(), 0
             for piece in read_body(reader, headers):
                 digest.update(piece)

@@ -55,6 +55,14 @@ def open_request(port, method, target, headers=None, body=None, json=None, timeo
     if chunked:
         connection.putheader("Transfer-Encoding", "chunked")
     connection.endheaders()
+    try:
+        send_body(connection, body, chunked)
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # Refused before its end; the answer says why.
+    return connection, connection.getresponse()
+
+
+def send_body(connection, body, chunked):
     if isinstance(body, bytes):
         connection.send(body)
     elif body is not None:
@@ -62,7 +70,6 @@ def open_request(port, method, target, headers=None, body=None, json=None, timeo
             connection.send(b"%x\r\n%s\r\n" % (len(piece), piece) if chunked else piece)
         if chunked:
             connection.send(b"0\r\n\r\n")
-    return connection, connection.getresponse()
 
 
 def request(port, method, target, **options):

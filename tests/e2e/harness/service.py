@@ -71,6 +71,7 @@ class Service:
 
     def launch(self):
         """Starts the process without waiting for anything."""
+        self.terminated = False
         self.log = open(self.folder / "log", "ab")
         self.process = subprocess.Popen([*(self.command or [binary()]), "serve", *self.options], env=self.environment(),
                                         cwd=self.folder, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
@@ -94,12 +95,17 @@ class Service:
     def is_running(self):
         return self.process is not None and self.process.poll() is None
 
+    def terminate(self):
+        """SIGTERM, once: a second one would end it at once."""
+        if not self.terminated and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            self.terminated = True
+
     def stop(self, timeout=35.0):
         """Ends it as an init system would, and fails where it does not end well."""
         if self.process is None:
             return
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+        self.terminate()
         try:
             status = self.process.wait(timeout)
         except subprocess.TimeoutExpired:

@@ -9,9 +9,10 @@ from websockets.sync.client import connect
 class Terminal:
     def __init__(self, port, path, headers=None, **options):
         options.setdefault("max_size", None)
-        self.socket = connect(f"ws://127.0.0.1:{port}{path}", compression=options.pop("compression", None), proxy=None,
+        self.manager = connect(f"ws://127.0.0.1:{port}{path}", compression=options.pop("compression", None), proxy=None,
                               additional_headers=headers or [], ping_interval=None, open_timeout=10, close_timeout=5,
                               user_agent_header=None, **options)
+        self.socket = self.manager.__enter__()
 
     def __enter__(self):
         return self

@@ -29,12 +29,12 @@ static struct {
     pthread_mutex_t lock;
     struct route *route;            /* of everybody; NULL: not running */
     bool starts_late;               /* fleet_want_terminal() takes the waiter */
-    struct waiter *waiter;
+    struct list waiters;
     enum error_class refusal;
     int wants, suspects;
     char wanted[600];               /* "user policy context" of the last want */
     bool ready;
-} fleet = { .lock = PTHREAD_MUTEX_INITIALIZER, .ready = true };
+} fleet = { .lock = PTHREAD_MUTEX_INITIALIZER, .ready = true, .waiters = LIST_INIT(fleet.waiters) };
 
 static int guest_listener = -1;
 
@@ -68,7 +68,7 @@ enum want_result fleet_want_terminal(struct fleet *f, const struct terminal_key 
         error_set(err, fleet.refusal, "refused by the script");
         result = WANT_REFUSED;
     } else if (fleet.starts_late) {
-        fleet.waiter = waiter;
+        list_append(&fleet.waiters, &waiter->node);
         result = WANT_WAITING;
     } else if (!fleet.route) {
         error_set(err, ERR_UNAVAILABLE, "no engine");
@@ -102,13 +102,21 @@ bool fleet_is_ready(struct fleet *f, struct error *err)
     return fleet.ready;
 }
 
+/* The one that waits longest, or NULL. */
+static struct waiter *take_waiter(void)
+{
+    pthread_mutex_lock(&fleet.lock);
+    struct list *node = list_first(&fleet.waiters);
+    if (node)
+        list_remove(node);
+    pthread_mutex_unlock(&fleet.lock);
+    return node ? LIST_ENTRY(node, struct waiter, node) : NULL;
+}
+
 static inline struct waiter *await_waiter(void)
 {
     for (int i = 0; i < PATIENCE_MS; i++) {
-        pthread_mutex_lock(&fleet.lock);
-        struct waiter *waiter = fleet.waiter;
-        fleet.waiter = NULL;
-        pthread_mutex_unlock(&fleet.lock);
+        struct waiter *waiter = take_waiter();
         if (waiter)
             return waiter;
         usleep(1000);
@@ -237,7 +245,8 @@ static void start_gateway(void)
     assert_non_null(rows);
     policies = policies_new(policy_snapshot_new(policy_limits_new(&settings), rows));
     pool = pool_new("test", 4);
-    gateway = gateway_new(&(struct gateway_options){ .settings = &settings, .policies = policies, .pool = pool }, &err);
+    gateway = gateway_new(&(struct gateway_options){ .settings = &settings, .policies = policies, .pool = pool,
+        .token_pool = pool, .document_pool = pool }, &err);
     if (!gateway)
         fail_msg("%s", err.text);
     gateway_start(gateway);
@@ -273,6 +282,8 @@ static void stop_gateway(void)
 
 static int tear_down(void **state)
 {
+    for (struct waiter *waiter; (waiter = take_waiter()) != NULL; )
+        waiter->post(waiter, NULL, &(struct error){ .class = ERR_UNAVAILABLE });
     stop_gateway();
     if (fleet.route)
         route_unref(steal(&fleet.route));

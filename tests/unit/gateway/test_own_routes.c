@@ -56,6 +56,11 @@ static void answers_and_refusals(void **state)
         { "spec wants a key", "GET /openapi.json " H "\r\n", 401, NULL },
         { "spec cannot be had", "GET /openapi.json " H KEY "\r\n", 502,
           "{\"error\":\"Failed to fetch OpenAPI spec from terminal instance\"}" },
+        { "spec for two users", "GET /openapi.json " H KEY "X-User-Id: a\r\nX-User-Id: b\r\n\r\n", 400,
+          "{\"detail\":\"The header X-User-Id was sent more than once\"}" },
+        { "two keys", "GET /execute " H KEY KEY "X-User-Id: alice\r\n\r\n", 401, "{\"detail\":\"Invalid Authorization header\"}" },
+        { "two keys for the control plane", "GET /api/v1/policies " H KEY KEY "\r\n", 401, "{\"detail\":\"Invalid Authorization header\"}" },
+        { "two keys for metrics", "GET /metrics " H KEY KEY "\r\n", 401, "{\"detail\":\"Invalid Authorization header\"}" },
         { "malformed head", "GET /x HTTP/1.1\r\nbad field\r\n\r\n", 400, NULL },
         { "smuggling", "POST /x " H ALICE "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400, NULL },
         { "unknown version", "GET /x HTTP/3.0\r\n\r\n", 505, NULL },
@@ -160,7 +165,11 @@ static void too_many_connections_are_told(void **state)
     say(second, "GET /health " H "\r\n");
     (void)hear_head(second);
     int third = client_connect();
-    assert_has(hear_head(third), "HTTP/1.1 503 ");
+    const char *head = hear_head(third);
+    assert_has(head, "HTTP/1.1 503 ");
+    assert_has(head, "\r\nX-Request-Id: ");
+    hear(third, "{\"error\":\"Too many connections, try again\",\"reason\":\"limit_reached\"}\n");
+    hear_end(third);
     (void)close(first);
     (void)close(second);
     (void)close(third);
@@ -187,6 +196,48 @@ static void largest_head_and_too_large_a_head(void **state)
     expect_answer(request, 431, NULL);
 }
 
+/* Stands the clock `ms` after now, and wakes the worker so that it looks at it. */
+static void pass_time(int64_t ms)
+{
+    clock_fake_set(clock_monotonic_us() + ms * 1000, clock_wall_us() + ms * 1000);
+    int waker = client_connect();
+    say(waker, "GET /health " H "\r\n");
+    (void)hear_head(waker);
+    (void)close(waker);
+}
+
+static void heads_and_idle_connections_have_their_time(void **state)
+{
+    int idle = client_connect(), slow = client_connect();
+    say(idle, "GET /health " H "\r\n");
+    (void)hear_head(idle);
+    hear(idle, "{\"status\":true}");
+    say(slow, "GET /heal");
+    usleep(50000);
+    pass_time(58000);
+    say(slow, "th HTTP/1.1");           /* one byte now and then does not help */
+    assert_true(is_silent(slow, 100));
+    pass_time(3000);
+    assert_has(hear_head(slow), "HTTP/1.1 408 ");
+    assert_true(is_silent(idle, 50));
+    pass_time(15000);
+    hear_end(idle);
+    clock_fake_set(-1, -1);
+    (void)close(idle);
+    (void)close(slow);
+}
+
+static void stalled_api_body_is_given_up(void **state)
+{
+    int client = client_connect();
+    say(client, "PUT /api/v1/x " H KEY "Content-Length: 10\r\n\r\nabc");
+    usleep(50000);
+    pass_time(301000);
+    assert_has(hear_head(client), "HTTP/1.1 408 ");
+    clock_fake_set(-1, -1);
+    (void)close(client);
+}
+
 #define ROW(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -195,7 +246,7 @@ int main(void)
         ROW(answers_and_refusals), ROW(documents_are_served_without_a_user), ROW(verified_token_serves_its_owner),
         ROW(ready_tells_what_is_missing), ROW(page_can_be_switched_off), ROW(gathered_body_waits_for_continue),
         ROW(cors_only_for_named_origins), ROW(too_many_connections_are_told), ROW(taken_port_is_explained),
-        ROW(largest_head_and_too_large_a_head),
+        ROW(largest_head_and_too_large_a_head), ROW(heads_and_idle_connections_have_their_time), ROW(stalled_api_body_is_given_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

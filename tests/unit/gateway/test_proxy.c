@@ -459,6 +459,8 @@ static void client_that_leaves_cancels_its_request(void **state)
     (void)close(client);
     hear_end(guest);
     (void)close(guest);
+    for (int i = 0; i < 1000 && atomic_load(&fleet.route->active_requests) > 0; i++)
+        usleep(1000);
     assert_int_equal(atomic_load(&fleet.route->active_requests), 0);
 }
 
@@ -727,6 +729,11 @@ static void draining_lets_requests_end_and_closes_the_rest(void **state)
     pthread_t thread;
     pthread_create(&thread, NULL, drain, NULL);
     hear_end(idle);
+    expect_answer("GET /ready HTTP/1.1\r\nHost: x\r\n\r\n", 503, NULL);
+    expect_answer("GET /health HTTP/1.1\r\nHost: x\r\n\r\n", 200, NULL);
+    expect_answer("GET /x HTTP/1.1\r\nHost: x\r\n" ALICE "\r\n", 503,
+                  "{\"error\":\"The service is stopping\",\"reason\":\"backend_unavailable\"}");
+    int late = client_connect();        /* says nothing, and nobody waits for it */
     say(guest, OK_HELLO);
     assert_has(hear_head(busy), "Connection: close\r\n");
     hear(busy, "hello");
@@ -734,6 +741,7 @@ static void draining_lets_requests_end_and_closes_the_rest(void **state)
     int64_t began = clock_monotonic_ms();
     pthread_join(thread, NULL);
     assert_true(clock_monotonic_ms() - began < 2000);
+    (void)close(late);
     (void)close(idle);
     (void)close(busy);
     (void)close(guest);

@@ -165,6 +165,10 @@ static void every_refusal_has_its_code_and_reason(void **state)
           "context_id was sent more than once" },
         { "two context headers", "/api/terminals/x?user_id=alice", "X-Terminal-Context-Id: chat:1\r\nX-Terminal-Context-Id: chat:2\r\n",
           WS_TEXT, AUTH, 4002, "context_id was sent more than once" },
+        { "user that cannot be decoded", "/api/terminals/x?user_id=%zz", "", WS_TEXT, AUTH, 4002, "user_id cannot be decoded" },
+        { "NUL in the user", "/api/terminals/x?user_id=a%00b", "", WS_TEXT, AUTH, 4002, "user_id cannot be decoded" },
+        { "two user headers", "/api/terminals/x?user_id=alice", "X-User-Id: alice\r\nX-User-Id: alice\r\n", WS_TEXT, AUTH, 4002,
+          "user_id was sent more than once" },
         { "user differs", "/api/terminals/x?user_id=alice", "X-User-Id: bob\r\n", WS_TEXT, AUTH, 4002, "X-User-Id and user_id differ" },
         { "reserved user", "/api/terminals/x?user_id=system", "", WS_TEXT, AUTH, 4002, "The user id 'system' is reserved" },
         { "token of another", "/api/terminals/x?user_id=alice", "", WS_TEXT, "{\"type\":\"auth\",\"token\":\"slow-bob\"}", 4003,
@@ -254,6 +258,28 @@ static void bad_handshakes_are_refused(void **state)
                   "Sec-WebSocket-Version: 8\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", 426, NULL);
     expect_answer("GET /api/terminals/x?user_id=alice HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
                   "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: short\r\n\r\n", 400, NULL);
+    expect_answer("GET /api/terminals/x?user_id=alice HTTP/1.1\r\nContent-Length: 5\r\n" UPGRADE "\r\nhello", 400, NULL);
+    expect_answer("GET /api/terminals/x?user_id=alice HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" UPGRADE "\r\n0\r\n\r\n", 400, NULL);
+}
+
+/* Told from the header: nothing of that size is waited for or kept. */
+static void auth_frame_that_is_too_long_is_refused(void **state)
+{
+    static const unsigned char whole[] = { 0x81, 0xff, 0, 0, 0, 0, 0, 1, 0, 1, 1, 2, 3, 4 };       /* 64 KiB and one byte */
+    static const unsigned char first[] = { 0x01, 0xfe, 0xff, 0xff, 0, 0, 0, 0 }, rest[] = { 0x80, 0xfe, 0xff, 0xff, 0, 0, 0, 0 };
+    static char filling[0xffff];
+    int client = socket_open("/api/terminals/x?user_id=alice");
+
+    say_bytes(client, str_of((const char *)whole, sizeof(whole)));
+    expect_close(client, false, 4001, "Auth failed");
+    (void)close(client);
+    client = socket_open("/api/terminals/x?user_id=alice");
+    say_bytes(client, str_of((const char *)first, sizeof(first)));
+    say_bytes(client, str_of(filling, sizeof(filling)));
+    say_bytes(client, str_of((const char *)rest, sizeof(rest)));
+    say_bytes(client, str_of(filling, sizeof(filling)));
+    expect_close(client, false, 4001, "Auth failed");
+    (void)close(client);
 }
 
 static void unauthenticated_sockets_are_limited_per_address(void **state)
@@ -441,9 +467,22 @@ static void close_that_is_not_answered_ends_in_two_seconds(void **state)
     int64_t began = clock_monotonic_ms();
     hear_end(guest);
     assert_in_range(clock_monotonic_ms() - began, 1800, 3500);
+    expect_close(client, false, 1000, "");
     (void)close(client);
     (void)close(guest);
     await_websockets(0);
+}
+
+static void guest_that_goes_instead_of_answering_a_close_is_no_error(void **state)
+{
+    int client, guest;
+    open_both(&client, &guest);
+    say_close(client, 1000, "", true);
+    expect_close(guest, true, 1000, "");
+    (void)close(guest);
+    expect_close(client, false, 1000, "");
+    hear_end(client);
+    (void)close(client);
 }
 
 static void client_that_vanishes_ends_the_guests_session(void **state)
@@ -522,11 +561,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ROW(every_refusal_has_its_code_and_reason), ROW(token_mode_says_invalid_token), ROW(silence_for_ten_seconds_is_the_end),
         ROW(start_that_fails_is_4003), ROW(unreachable_guest_is_tried_five_times), ROW(unknown_session_is_not_tried_again),
-        ROW(bad_handshakes_are_refused), ROW(unauthenticated_sockets_are_limited_per_address), ROW(session_owner_goes_to_the_guest),
+        ROW(bad_handshakes_are_refused), ROW(auth_frame_that_is_too_long_is_refused), ROW(unauthenticated_sockets_are_limited_per_address), ROW(session_owner_goes_to_the_guest),
         ROW(frames_pass_and_only_some_are_activity), ROW(keys_typed_before_the_guest_is_there_arrive),
         ROW(client_that_closes_while_starting_is_forgotten), ROW(large_frames_pass), ROW(auth_frame_may_come_in_pieces),
         ROW(guests_close_reaches_the_client), ROW(clients_close_reaches_the_guest), ROW(close_that_is_not_answered_ends_in_two_seconds),
-        ROW(client_that_vanishes_ends_the_guests_session), ROW(guest_that_vanishes_ends_the_client),
+        ROW(guest_that_goes_instead_of_answering_a_close_is_no_error), ROW(client_that_vanishes_ends_the_guests_session), ROW(guest_that_vanishes_ends_the_client),
         ROW(stopped_terminal_closes_its_sockets), ROW(malformed_frames_end_both_sides), ROW(draining_closes_with_1001),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -398,6 +398,8 @@ static void forget_replacements(struct record *record)
 static bool next_job(struct operator *operator, struct record *record, struct job *job)
 {
     WITH_LOCK(operator);
+    if (atomic_load(&operator->stopping))
+        return false;
     int64_t now_ms = clock_monotonic_ms();
     const struct moment now = { clock_wall_us(), now_ms, now_ms >= operator->may_idle_ms };
     struct decision decision = decide(record, &now);
@@ -407,7 +409,16 @@ static bool next_job(struct operator *operator, struct record *record, struct jo
     if (decision.step == STEP_NONE)
         return false;
     job_begin(job, operator, record, &decision);
+    operator->acting++;
     return true;
+}
+
+static void end_job(struct operator *operator, struct job *job)
+{
+    job_end(job);
+    WITH_LOCK(operator);
+    operator->acting--;
+    pthread_cond_broadcast(&operator->changed);
 }
 
 void operator_reconcile(struct workitem *item, void *context)
@@ -417,7 +428,8 @@ void operator_reconcile(struct workitem *item, void *context)
     struct error err = { 0 };
     struct job job;
 
-    if (!atomic_load(&operator->synced) || !lease_is_held(operator->lease) || !next_job(operator, record, &job))
+    if (!atomic_load(&operator->synced) || atomic_load(&operator->stopping) || !lease_is_held(operator->lease) ||
+        !next_job(operator, record, &job))
         return;
     enum step step = job.decision.step;
     log_debug("step", LOG_STR("terminal", job.name), LOG_STR("step", step_names[step]), LOG_STR("phase", phase_name(job.decision.status.phase)));
@@ -425,5 +437,5 @@ void operator_reconcile(struct workitem *item, void *context)
     int result = take(&job, &err);
     pause_at(step, "after");
     conclude(&job, result, &err);
-    job_end(&job);
+    end_job(operator, &job);
 }

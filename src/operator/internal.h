@@ -54,7 +54,8 @@ struct operator {
     int64_t may_idle_ms;                /* monotonic: nothing is called idle before that; under the lock */
 
     pthread_t sweeper;
-    pthread_cond_t sweeper_wakes;
+    pthread_cond_t changed;             /* `stopping` was set, `acting` went down */
+    unsigned acting;                    /* steps under way; under the lock */
     struct web *web;
 
     double event_tokens;                /* under the lock: how many Events may be written now */

@@ -93,7 +93,7 @@ static struct operator *operator_new(const struct settings *settings)
     (void)pthread_mutex_init(&operator->lock, NULL);
     (void)pthread_condattr_init(&monotonic);
     (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    (void)pthread_cond_init(&operator->sweeper_wakes, &monotonic);
+    (void)pthread_cond_init(&operator->changed, &monotonic);
     (void)pthread_condattr_destroy(&monotonic);
     operator->event_tokens = EVENT_RESERVE;
     operator->event_tokens_ms = clock_monotonic_ms();
@@ -108,53 +108,52 @@ static void operator_free(struct operator *operator)
     if (operator->lease_client)
         kube_client_free(operator->lease_client);
     (void)pthread_mutex_destroy(&operator->lock);
-    (void)pthread_cond_destroy(&operator->sweeper_wakes);
+    (void)pthread_cond_destroy(&operator->changed);
     free(operator->api_version);
     free(operator);
 }
 
+/* The port first: when it is taken, nothing else has been begun. */
 struct operator *operator_start(const struct settings *settings, struct error *err)
 {
     struct operator *operator = operator_new(settings);
 
-    if (connect(operator, err) < 0) {
+    if (connect(operator, err) < 0 || !(operator->web = web_start(operator, settings->host, settings->operator_port, err))) {
         operator_free(operator);
         return NULL;
     }
-    make_metrics(operator);
     operator->queue = workqueue_new("reconcile", RECONCILE_THREADS, operator_reconcile, operator);
     operator->event_pool = pool_new("events", 1);
+    make_metrics(operator);
     operator->lease = lease_start(operator->lease_client, settings->kubernetes_namespace, OPERATOR_LEASE_NAME, on_gained, on_lost, operator);
-    operator->web = web_start(operator, settings->host, settings->operator_port, err);
     operator_watch_start(operator);
     operator->sweeper = thread_start("sweeper", sweep_run, operator);
-    if (operator->web)
-        return operator;
-    operator_stop(operator);
-    return NULL;
+    return operator;
 }
 
-static void stop_sweeper(struct operator *operator)
+/* No step is begun any more; those under way end. */
+static void stop_acting(struct operator *operator)
 {
     {
         WITH_LOCK(operator);
         atomic_store(&operator->stopping, true);
-        pthread_cond_broadcast(&operator->sweeper_wakes);
+        pthread_cond_broadcast(&operator->changed);
+        while (operator->acting > 0)
+            pthread_cond_wait(&operator->changed, &operator->lock);
     }
     (void)pthread_join(operator->sweeper, NULL);
 }
 
-/* Nothing acts any more when the lease is given back. */
+/* The lease is given back as soon as nothing acts any more; taking the rest apart takes a while. */
 void operator_stop(struct operator *operator)
 {
+    stop_acting(operator);
     metrics_remove_collector(count_phases, operator);
-    stop_sweeper(operator);
+    web_stop(operator->web);
+    lease_stop(operator->lease);
     operator_watch_stop(operator);
-    if (operator->web)
-        web_stop(operator->web);
     workqueue_free(operator->queue);
     pool_free(operator->event_pool);
-    lease_stop(operator->lease);
     records_free(operator);
     operator_free(operator);
 }

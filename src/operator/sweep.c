@@ -93,7 +93,7 @@ static bool wait_ms(struct operator *operator, int64_t ms)
         until.tv_nsec -= 1000000000;
     }
     WITH_LOCK(operator);
-    while (!atomic_load(&operator->stopping) && pthread_cond_timedwait(&operator->sweeper_wakes, &operator->lock, &until) != ETIMEDOUT)
+    while (!atomic_load(&operator->stopping) && pthread_cond_timedwait(&operator->changed, &operator->lock, &until) != ETIMEDOUT)
         ;
     return atomic_load(&operator->stopping);
 }

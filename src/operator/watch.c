@@ -176,10 +176,20 @@ void operator_watch_start(struct operator *operator)
     }
 }
 
+static void *stop_informer(void *informer)
+{
+    kube_informer_stop(informer);
+    return NULL;
+}
+
+/* Side by side, because each notices only after a while. */
 void operator_watch_stop(struct operator *operator)
 {
+    cleanup_free pthread_t *threads = xcalloc(operator->source_count, sizeof *threads);
+
     for (size_t i = 0; i < operator->source_count; i++)
-        if (operator->sources[i].informer)
-            kube_informer_stop(operator->sources[i].informer);
+        threads[i] = thread_start("stop", stop_informer, operator->sources[i].informer);
+    for (size_t i = 0; i < operator->source_count; i++)
+        (void)pthread_join(threads[i], NULL);
     free(operator->sources);
 }

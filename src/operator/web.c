@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "operator/internal.h"
 
-enum { CONNECTION_TIMEOUT_S = 2, WAKE_MS = 500, REQUEST_MAX = 4096 };
+enum { CONNECTION_TIMEOUT_S = 2, WAKE_MS = 100, REQUEST_MAX = 4096 };
 
 struct web {
     struct operator *operator;

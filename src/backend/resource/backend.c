@@ -127,7 +127,7 @@ static const struct backend_ops ops = {
 struct backend *resource_backend_new(const struct settings *settings, struct error *err)
 {
     struct kube_config *config = kube_config_load(settings->kubernetes_kubeconfig, err);
-    struct kube_client *client = config ? kube_client_new(config, NULL, err) : NULL;
+    struct kube_client *client = config ? kube_client_new(config, &(struct kube_client_options){ 0 }, err) : NULL;
     pthread_condattr_t monotonic;
 
     if (!client)

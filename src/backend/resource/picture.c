@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/pool.h"
 
 enum { KIND_TERMINALS, KIND_PODS, KIND_SERVICES };
 
@@ -190,11 +191,22 @@ void picture_start(struct resource *resource)
     }
 }
 
+static void *stop_informer(void *informer)
+{
+    if (informer)
+        kube_informer_stop(informer);
+    return NULL;
+}
+
+/* Side by side, because each notices only after a while. */
 void picture_stop(struct resource *resource)
 {
+    pthread_t threads[RESOURCE_KINDS];
+
     for (unsigned kind = 0; kind < RESOURCE_KINDS; kind++)
-        if (resource->watchers[kind].informer)
-            kube_informer_stop(steal(&resource->watchers[kind].informer));
+        threads[kind] = thread_start("stop", stop_informer, steal(&resource->watchers[kind].informer));
+    for (unsigned kind = 0; kind < RESOURCE_KINDS; kind++)
+        (void)pthread_join(threads[kind], NULL);
 }
 
 bool picture_is_synced(const struct resource *resource)

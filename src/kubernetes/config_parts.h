@@ -50,7 +50,9 @@ struct kube_config {
     pthread_mutex_t lock;               /* guards the rest; held while a plugin runs, so that it runs once for all who wait */
     struct kube_file token_file, cert_file, key_file;
     struct kube_exec_answer exec_answer;
-    int64_t exec_ran_ms;                /* monotonic; 0: never */
+    int64_t exec_ran_ms;                /* monotonic; when it last gave something; 0: never */
+    int64_t exec_failed_ms;             /* monotonic; 0: not since it last gave something */
+    struct error exec_error;            /* of that failure */
 };
 
 /* A kubeconfig's text; `directory` is what its relative paths start from. */

@@ -91,6 +91,22 @@ static bool must_run_plugin(const struct kube_config *config, bool refused)
     return refused && clock_monotonic_ms() - config->exec_ran_ms >= EXEC_PAUSE_MS;
 }
 
+/* Under the lock. Those who waited while a plugin failed share its failure, or each would wait for another one. */
+static int run_plugin(struct kube_config *config, struct kube_exec_answer *answer, struct error *err)
+{
+    int64_t now_ms = clock_monotonic_ms();
+
+    if (config->exec_failed_ms && now_ms - config->exec_failed_ms < EXEC_PAUSE_MS) {
+        *err = config->exec_error;
+        return -1;
+    }
+    int result = kube_exec_run(&config->exec, answer, err);
+    config->exec_failed_ms = result < 0 ? clock_monotonic_ms() : 0;
+    if (result < 0)
+        config->exec_error = *err;
+    return result;
+}
+
 /* Under the lock. An answer that is still good outlives a plugin that fails. */
 static int refresh_plugin(struct kube_config *config, bool refused, struct error *err)
 {
@@ -99,7 +115,7 @@ static int refresh_plugin(struct kube_config *config, bool refused, struct error
 
     if (!config->exec.command || !must_run_plugin(config, refused))
         return 0;
-    if (kube_exec_run(&config->exec, &answer, &why) < 0) {
+    if (run_plugin(config, &answer, &why) < 0) {
         if (config->exec_ran_ms > 0 && !refused && clock_wall_us() < config->exec_answer.expires_us) {
             log_warning("the credential plugin failed; its earlier answer still holds", LOG_ERR(&why));
             return 0;

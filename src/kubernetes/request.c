@@ -57,6 +57,20 @@ static void fill_headers(struct kube_headers *headers, const struct kube_request
     headers->list[count] = NULL;
 }
 
+/* A call that we ended ourselves is no failure of the server; how long a watch lasts is our own choice. */
+static void count_call(struct kube_client *client, const struct kube_request *request, int result, int status, const struct error *err,
+                       int64_t took_us)
+{
+    bool stopped = result < 0 && err->class == ERR_TIMEOUT && strcmp(err->text, "stopped") == 0;
+
+    metric_add(client->calls[request->operation], 1);
+    if ((result < 0 && !stopped) || status >= 500 || status == 429)
+        metric_add(client->errors[request->operation], 1);
+    if (request->operation != KUBE_OP_WATCH)
+        metric_observe_us(client->seconds[request->operation], took_us);
+}
+
+/* `err` is not NULL here and below. */
 static int exchange(struct kube_client *client, const struct kube_request *request, const struct kube_credential *credential,
                     const char *body, int64_t deadline_ms, struct http_answer *answer, struct error *err)
 {
@@ -72,12 +86,8 @@ static int exchange(struct kube_client *client, const struct kube_request *reque
     };
 
     fill_headers(&headers, request, credential);
-    metric_add(client->calls[request->operation], 1);
     int result = http_client_call(client->http, &call, answer, err);
-    if (result < 0 || answer->status >= 500 || answer->status == 429)
-        metric_add(client->errors[request->operation], 1);
-    if (request->operation != KUBE_OP_WATCH)
-        metric_observe_us(client->seconds[request->operation], clock_monotonic_us() - begin_us);
+    count_call(client, request, result, answer->status, err, clock_monotonic_us() - begin_us);
     return result;
 }
 
@@ -142,7 +152,7 @@ static int wrap_target(const struct kube_request *request, struct error *err)
     };
     const struct kube_target *target = request->target;
 
-    if (!err || kube_error_is_expired(err))
+    if (kube_error_is_expired(err))
         return -1;
     if (!target)
         return error_wrap(err, "%s %s", doing[request->operation], request->path);
@@ -153,7 +163,7 @@ static int wrap_target(const struct kube_request *request, struct error *err)
 
 static void cleanup_credential(struct kube_credential *credential) { kube_credential_clear(credential); }
 
-int kube_request_run(struct kube_client *client, const struct kube_request *request, struct http_answer *answer, struct error *err)
+static int run_request(struct kube_client *client, const struct kube_request *request, struct http_answer *answer, struct error *err)
 {
     __attribute__((cleanup(cleanup_credential))) struct kube_credential credential = { 0 };
     cleanup_secret char *body = request->body ? json_write(request->body) : NULL;
@@ -169,6 +179,13 @@ int kube_request_run(struct kube_client *client, const struct kube_request *requ
     return wrap_target(request, err);
 }
 
+int kube_request_run(struct kube_client *client, const struct kube_request *request, struct http_answer *answer, struct error *err)
+{
+    struct error unheard;
+
+    return run_request(client, request, answer, err ? err : &unheard);
+}
+
 int kube_request_json(struct kube_client *client, const struct kube_request *request, json_t **result, struct error *err)
 {
     cleanup_http_answer struct http_answer answer = { 0 };
@@ -178,5 +195,7 @@ int kube_request_json(struct kube_client *client, const struct kube_request *req
     if (!result)
         return 0;
     *result = kube_parse(buf_str(&answer.body), err);
-    return *result ? 0 : wrap_target(request, err);
+    if (!*result && err)
+        (void)wrap_target(request, err);
+    return *result ? 0 : -1;
 }

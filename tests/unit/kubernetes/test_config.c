@@ -324,6 +324,12 @@ static char *read_back(const char *name)
     return text;
 }
 
+static void unlink_file(const char *name)
+{
+    cleanup_free char *path = xasprintf("%s/%s", directory, name);
+    unlink(path);
+}
+
 static void a_plugin_is_asked_and_asked_again_when_its_answer_ends(void **state)
 {
     cleanup_free char *text = kubeconfig(SERVER ", certificate-authority-data: " PEM64,
@@ -356,9 +362,14 @@ static void a_plugin_is_asked_and_asked_again_when_its_answer_ends(void **state)
     put_file("plugin.fail", "", 0600);
     expect_authorization(config, false, "Bearer word-3");
     clock_fake_set(clock_monotonic_us(), 4070908801000000);
+    unlink_file("plugin.fail");
+    /* The failure of a moment ago is told again, not tried again. */
     assert_int_equal(kube_config_credential(config, false, &credential, &err), -1);
     assert_non_null(strstr(err.text, "it ended with status 3: no session"));
     assert_null(strstr(err.text, "more"));
+    clock_fake_set(clock_monotonic_us() + 5000000, 4070908801000000);
+    put_file("plugin.extra", "", 0600);
+    expect_authorization(config, false, "Bearer word-5");
     clock_fake_set(-1, -1);
     kube_config_free(config);
 }

@@ -4,7 +4,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 
-.PHONY: help run test build guest-image unit fuzz e2e image bench clean
+.PHONY: help run test build guest-image unit fuzz e2e image test-open-webui bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -46,6 +46,14 @@ image: ## the Docker image "terminals"
 	@tools/install-packages docker
 	@tools/ensure-docker
 	@tools/with-docker docker build -f deploy/docker/Dockerfile -t terminals .
+
+test-open-webui: ## the panel, files and settings of a real Open WebUI (installs 7 GB into the tests' cache)
+	@tools/install-packages build test docker
+	@tools/ensure-docker
+	@tools/build build && ninja -C build --quiet
+	@tools/with-docker tests/guest/build-image
+	@tools/in-venv tests/open_webui/install
+	@tools/with-docker tools/in-venv pytest -q tests/open_webui
 
 bench: build ## side by side with nginx and HAProxy
 	@tools/install-packages bench test docker

@@ -32,6 +32,14 @@ static void log_change(const char *message, const char *policy_id)
     log_info(message, LOG_STR("policy", policy_id), LOG_STR("by", "admin"));
 }
 
+static void log_stored(const char *message, const char *policy_id, const json_t *data)
+{
+    log_change(message, policy_id);
+    if (policy_is_multi_user(data))
+        log_warning("the policy asks guests for their multi-user mode, in which they refuse every request that comes through this program: "
+                    "take OPEN_TERMINAL_MULTI_USER out of its env", LOG_STR("policy", policy_id));
+}
+
 /* What is to be stored for `data`, or NULL with the answer filled. `location` is taken over. */
 static json_t *check_data(struct exchange *exchange, const json_t *data, json_t *location)
 {
@@ -136,7 +144,7 @@ void policies_create(struct exchange *exchange)
             api_answer_error(exchange->response, &err);
         return;
     }
-    log_change("policy created", id);
+    log_stored("policy created", id, normal);
     publish_and_answer(exchange, 201, policy_object(&row));
 }
 
@@ -153,7 +161,7 @@ static void store_data(struct exchange *exchange, const json_t *data)
         api_answer_error(exchange->response, &err);
         return;
     }
-    log_change("policy stored", exchange->policy_id);
+    log_stored("policy stored", exchange->policy_id, normal);
     publish_and_answer(exchange, 200, policy_object(&row));
 }
 

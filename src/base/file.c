@@ -90,32 +90,75 @@ int dir_make_at(int parent, const char *name, unsigned mode, int uid, int gid, s
     return result;
 }
 
-static int empty_open_directory(int dir, dev_t device, unsigned depth, struct error *err);
+/* --- emptying ------------------------------------------------------------------------------------------------ */
 
-static int remove_entry(int dir, const char *name, dev_t device, unsigned depth, struct error *err)
+#define DEEPEST 100                     /* levels below the top; each holds two descriptors open */
+
+struct emptying {
+    int top;
+    dev_t device;
+    unsigned long lifted;               /* directories moved to the top so far */
+};
+
+static int empty_level(struct emptying *emptying, int dir, unsigned depth, struct error *err);
+
+/* Too deep to descend: the directory goes to the top, where the next round finds it. */
+static int lift(struct emptying *emptying, int dir, const char *name, struct error *err)
 {
-    if (unlinkat(dir, name, 0) == 0 || errno == ENOENT)
-        return 0;
-    if (errno != EISDIR && errno != EPERM)
-        return error_set_errno(err, ERR_IO, errno, "cannot remove %s", name);
-    cleanup_fd int child = openat(dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    char aside[40];
+
+    do {
+        (void)snprintf(aside, sizeof aside, ".emptying-%lu", emptying->lifted++);
+        if (renameat(dir, name, emptying->top, aside) == 0)
+            return 0;
+    } while (errno == EEXIST || errno == ENOTEMPTY || errno == ENOTDIR);
+    return error_set_errno(err, ERR_IO, errno, "cannot move %s out of its depth", name);
+}
+
+/* Whoever made it may have closed it to us; when it is ours, that is no obstacle. */
+static int open_child(int dir, const char *name)
+{
+    int child = openat(dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (child < 0 && errno == EACCES) {
+        cleanup_fd int closed = openat(dir, name, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+        char path[40];
+        (void)snprintf(path, sizeof path, "/proc/self/fd/%d", closed);
+        if (closed >= 0 && chmod(path, 0700) == 0)
+            child = openat(dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    }
+    if (child >= 0)
+        (void)fchmod(child, 0700);
+    return child;
+}
+
+static int remove_directory(struct emptying *emptying, int dir, const char *name, unsigned depth, struct error *err)
+{
+    cleanup_fd int child = open_child(dir, name);
     struct stat status;
     if (child < 0 || fstat(child, &status) < 0)
         return error_set_errno(err, ERR_IO, errno, "cannot open %s", name);
-    if (status.st_dev != device)
+    if (status.st_dev != emptying->device)
         return error_set(err, ERR_IO, "%s is another file system, which is left alone", name);
-    if (empty_open_directory(child, device, depth + 1, err) < 0)
+    if (depth == DEEPEST)
+        return lift(emptying, dir, name, err);
+    if (empty_level(emptying, child, depth + 1, err) < 0)
         return -1;
     if (unlinkat(dir, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
         return error_set_errno(err, ERR_IO, errno, "cannot remove %s", name);
     return 0;
 }
 
-/* Keeps one descriptor open per level, hence the bound on the depth. */
-static int empty_open_directory(int dir, dev_t device, unsigned depth, struct error *err)
+static int remove_entry(struct emptying *emptying, int dir, const char *name, unsigned depth, struct error *err)
 {
-    if (depth > 500)
-        return error_set(err, ERR_LIMIT, "directories are nested too deeply");
+    if (unlinkat(dir, name, 0) == 0 || errno == ENOENT)
+        return 0;
+    if (errno != EISDIR && errno != EPERM)
+        return error_set_errno(err, ERR_IO, errno, "cannot remove %s", name);
+    return remove_directory(emptying, dir, name, depth, err);
+}
+
+static int empty_level(struct emptying *emptying, int dir, unsigned depth, struct error *err)
+{
     int again = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *entries = again < 0 ? NULL : fdopendir(again);
     if (!entries) {
@@ -128,7 +171,7 @@ static int empty_open_directory(int dir, dev_t device, unsigned depth, struct er
     struct dirent *entry;
     while (result == 0 && (entry = readdir(entries)))
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            result = remove_entry(dir, entry->d_name, device, depth, err);
+            result = remove_entry(emptying, dir, entry->d_name, depth, err);
     (void)closedir(entries);
     return result;
 }
@@ -138,7 +181,14 @@ int dir_empty(int dir, struct error *err)
     struct stat status;
     if (fstat(dir, &status) < 0)
         return error_set_errno(err, ERR_IO, errno, "cannot look at a directory");
-    return empty_open_directory(dir, status.st_dev, 0, err);
+    struct emptying emptying = { .top = dir, .device = status.st_dev };
+    unsigned long lifted_before;
+    do {
+        lifted_before = emptying.lifted;
+        if (empty_level(&emptying, dir, 0, err) < 0)
+            return -1;
+    } while (emptying.lifted != lifted_before);
+    return 0;
 }
 
 bool path_component_is_plain(struct str name)

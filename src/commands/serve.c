@@ -212,6 +212,8 @@ static int service_build(struct service *service, struct error *err)
 
 static void service_free(struct service *service)
 {
+    if (service->fleet)
+        fleet_dismiss_callers(service->fleet);
     if (service->gateway)
         gateway_free(service->gateway);
     pool_free(service->pool);
@@ -268,30 +270,45 @@ static const char *reachable_host(const char *host)
     return strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0 ? "127.0.0.1" : host;
 }
 
-/* Tells a person at a terminal where to go; logs never get the key, only where it is. */
+/* Says how callers are known, and gives the curl option that shows it. The key itself is shown to a person at a terminal only: what is
+ * written elsewhere is a log, and outlives the key. The caller frees. */
+static char *tell_key(const struct service *service)
+{
+    const struct settings *settings = service->settings;
+
+    switch (auth_mode(service->auth)) {
+    case AUTH_OPEN:
+        printf("no key is needed (--open)\n");
+        return xstrdup("");
+    case AUTH_OPEN_WEBUI:
+        printf("callers show their token of %s, or the API key\n", settings->open_webui_url);
+        return xstrdup("-H \"Authorization: Bearer $TERMINALS_API_KEY\" ");
+    case AUTH_API_KEY:
+        break;
+    }
+    if (!service->key) {
+        printf("the API key is the one that you set\n");
+        return xstrdup("-H \"Authorization: Bearer $TERMINALS_API_KEY\" ");
+    }
+    printf("the API key is in %s/api-key\n", settings->state_dir);
+    if (isatty(STDOUT_FILENO))
+        printf("it is %s\n", service->key);
+    return xasprintf("-H \"Authorization: Bearer $(cat %s/api-key)\" ", settings->state_dir);
+}
+
+/* Tells whoever started the program where to go. */
 static void greet(const struct service *service)
 {
     const struct settings *settings = service->settings;
     const char *host = reachable_host(settings->host);
     const char *open = strchr(host, ':') ? "[" : "", *close = strchr(host, ':') ? "]" : "";
     unsigned port = gateway_port(service->gateway);
+
     log_info("listening", LOG_STR("host", settings->host), LOG_INT("port", port), LOG_STR("version", TERMINALS_VERSION));
-    if (!isatty(STDOUT_FILENO) && !getenv("TERMINALS_GREETING"))
-        return;
     printf("\nterminals %s at http://%s%s%s:%u\n", TERMINALS_VERSION, open, host, close, port);
-    cleanup_free char *authorization = NULL;
-    if (settings->open) {
-        printf("no key is needed (--open)\n");
-        authorization = xstrdup("");
-    } else if (service->key) {
-        printf("the API key is in %s/api-key\n", settings->state_dir);
-        authorization = xasprintf("-H \"Authorization: Bearer $(cat %s/api-key)\" ", settings->state_dir);
-    } else {
-        printf("the API key is the one that you set\n");
-        authorization = xstrdup("-H \"Authorization: Bearer $TERMINALS_API_KEY\" ");
-    }
+    cleanup_free char *authorization = tell_key(service);
     printf("\ntry it:\n  curl %s-H 'X-User-Id: alice' -H 'Content-Type: application/json' \\\n"
-           "       -d '{\"command\":\"echo hello from $(hostname)\"}' 'http://%s%s%s:%u/execute?wait=5'\n\n",
+           "       -d '{\"command\":\"echo hello; pwd\"}' 'http://%s%s%s:%u/execute?wait=5'\n\n",
            authorization, open, host, close, port);
     fflush(stdout);
 }

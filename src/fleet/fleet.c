@@ -64,7 +64,7 @@ int fleet_start(struct fleet *fleet, struct error *err)
     return 0;
 }
 
-static void dismiss_all(struct fleet *fleet)
+void fleet_dismiss_callers(struct fleet *fleet)
 {
     struct error why;
     error_set(&why, ERR_UNAVAILABLE, "the service is shutting down");
@@ -96,7 +96,7 @@ void fleet_free(struct fleet *fleet)
     if (!fleet)
         return;
     metrics_remove_collector(show_counters, fleet);
-    dismiss_all(fleet);
+    fleet_dismiss_callers(fleet);
     if (fleet->started) {
         pthread_join(fleet->janitor, NULL);
         fleet->options.backend->ops->stop_watching(fleet->options.backend);

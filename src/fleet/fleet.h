@@ -29,6 +29,9 @@ struct fleet_options {
 struct fleet *fleet_new(const struct fleet_options *options) MUST_CHECK;
 /* Tries the database, starts the watch and the timers. Returns at once; see fleet_is_ready(). */
 int fleet_start(struct fleet *fleet, struct error *err) MUST_CHECK;
+/* The service ends: everyone who waits for a start (ERR_UNAVAILABLE) or a stop is answered at once, and so is everyone who comes later. Comes before
+ * waiting for threads that may be inside a call of the fleet. */
+void fleet_dismiss_callers(struct fleet *fleet);
 /* Stops timers and threads, waits for backend calls in flight, writes the last activity, leaves guests running, frees. Waiters are
  * answered ERR_UNAVAILABLE; nobody may be inside a call of the fleet. */
 void fleet_free(struct fleet *fleet);

@@ -197,7 +197,7 @@ static void reachable(struct observer *observer, const struct error *err)
     fleet->unreachable_reason = *err;
     fleet->unreachable_reason.class = ERR_UNAVAILABLE;
     if (changed)
-        log_warning("the engine cannot be reached", LOG_ERR(err));
+        log_warning("the engine cannot be reached; it is tried again and again", LOG_ERR(err), LOG_STR("to_do", "`terminals doctor` says what"));
     if (fleet->listed)
         return;
     size_t position = 0;

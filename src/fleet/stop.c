@@ -82,6 +82,8 @@ static void reset_unknown(struct fleet *fleet, struct stop_job *job, const struc
 
 static int check_engine(const struct fleet *fleet, struct error *err)
 {
+    if (fleet->stopping)
+        return error_set(err, ERR_UNAVAILABLE, "the service is shutting down");
     if (fleet->unreachable) {
         if (err)
             *err = fleet->unreachable_reason;
@@ -134,6 +136,8 @@ static int conclude(struct fleet *fleet, struct stop_job *job, struct error *err
             continue;
         if (has_ended(&job->targets[i]) && terminal->failure)
             error_set(err, terminal->failure->class, "%s", terminal->failure->text);
+        else if (fleet->stopping)
+            error_set(err, ERR_UNAVAILABLE, "the service is shutting down");
         else
             error_set(err, ERR_TIMEOUT, "the terminal did not stop within %u s", fleet->options.stop_timeout_s);
         error_wrap(err, "stopping %s", terminal->name);

@@ -1,6 +1,7 @@
 /* The workers as a whole: making, draining, ending, and the settings that may change while they run. */
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "gateway/gateway_private.h"
 #include "gateway/listener.h"
 #include "gateway/worker.h"
@@ -15,6 +16,7 @@ struct gateway {
     _Atomic unsigned latecomers;        /* connections that came while draining */
     pthread_mutex_t lock;               /* guards the taking and replacing of `config` */
     _Atomic(struct config *) config;
+    struct metric *queued_api, *queued_tokens, *queued_documents;
 };
 
 struct limits *gateway_limits(struct gateway *gateway) { return gateway->limits; }
@@ -46,6 +48,19 @@ void gateway_reconfigure(struct gateway *gateway, const struct settings *setting
     limits_reconfigure(gateway->limits, settings);
 }
 
+static struct metric *queue_gauge(const char *labels)
+{
+    return metric_gauge("terminals_queue_depth", "Requests that wait for a thread, by what they wait to do.", labels);
+}
+
+static void collect_queues(void *context)
+{
+    const struct gateway *gateway = context;
+    metric_set(gateway->queued_api, pool_depth(gateway->options.pool));
+    metric_set(gateway->queued_tokens, pool_depth(gateway->options.token_pool));
+    metric_set(gateway->queued_documents, pool_depth(gateway->options.document_pool));
+}
+
 static struct gateway *gateway_alloc(const struct gateway_options *options)
 {
     const struct settings *settings = options->settings;
@@ -58,6 +73,9 @@ static struct gateway *gateway_alloc(const struct gateway_options *options)
     gateway->limits = limits_new(settings);
     pthread_mutex_init(&gateway->lock, NULL);
     atomic_store(&gateway->config, config_new(settings));
+    gateway->queued_api = queue_gauge("queue=\"api\"");
+    gateway->queued_tokens = queue_gauge("queue=\"tokens\"");
+    gateway->queued_documents = queue_gauge("queue=\"documents\"");
     return gateway;
 }
 
@@ -90,6 +108,7 @@ void gateway_start(struct gateway *gateway)
     for (unsigned i = 0; i < gateway->worker_count; i++)
         gateway->workers[i]->thread = thread_start("gateway", worker_run, gateway->workers[i]);
     gateway->started = true;
+    metrics_add_collector(collect_queues, gateway);
 }
 
 void gateway_set_draining(struct gateway *gateway)
@@ -102,6 +121,7 @@ static void stop_workers(struct gateway *gateway)
     if (gateway->stopped || !gateway->started)
         return;
     gateway->stopped = true;
+    metrics_remove_collector(collect_queues, gateway);
     for (unsigned i = 0; i < gateway->worker_count; i++)
         worker_post_stop(gateway->workers[i]);
     for (unsigned i = 0; i < gateway->worker_count; i++)

@@ -52,6 +52,14 @@ static bool is_truthy(const char *text)
     return false;
 }
 
+bool policy_is_multi_user(const json_t *data)
+{
+    const json_t *value = json_object_get(json_object_get(data, "env"), "OPEN_TERMINAL_MULTI_USER");
+    cleanup_free char *text = value ? environment_text(value) : NULL;
+
+    return text && is_truthy(text);
+}
+
 /* An empty list of packages asks for nothing; an empty list of domains asks for the filter, which needs privileges. */
 static bool is_asked_for(const char *name, const char *text)
 {
@@ -80,10 +88,7 @@ static int check_restricted(const struct policy_limits *limits, const json_t *da
         if (text && is_asked_for(names[i], text))
             complain_restricted(&messages, names[i], "");
     }
-    const json_t *value = json_object_get(env, "OPEN_TERMINAL_MULTI_USER");
-    cleanup_free char *multi_user = value ? environment_text(value) : NULL;
-
-    if (multi_user && is_truthy(multi_user))
+    if (policy_is_multi_user(data))
         complain_restricted(&messages, "OPEN_TERMINAL_MULTI_USER", "=true");
     return messages.len > 0 ? error_set(err, ERR_INVALID, "%.*s", STR_ARG(buf_str(&messages))) : 0;
 }

@@ -62,6 +62,8 @@ void terminal_template_free(struct terminal_template *template);
  * ["body"] or ["body","data"]. */
 int policy_check(const struct policy_limits *limits, const json_t *data, const json_t *body_location, json_t **normal,
                  json_t **detail, struct error *err) MUST_CHECK;
+/* Whether the policy's env puts guests into multi-user mode, in which they answer 400 to everything that comes from us. */
+bool policy_is_multi_user(const json_t *data);
 /* 1–128 characters, UTF-8, no control characters, no '/'. */
 bool policy_id_is_valid(struct str id);
 

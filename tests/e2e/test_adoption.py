@@ -140,6 +140,17 @@ def test_home_directory_of_the_original_is_found_again(make_service, engine, pre
     assert names.original_name(prefix + "new") in {path.name for path in homes.iterdir()}
 
 
+def test_directory_of_homes_may_have_another_name_on_the_engines_host(make_service, engine, prefix, tmp_path):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there").symlink_to("here")
+    service = make_service(DOCKER_DATA_DIR=tmp_path / "here", DOCKER_HOST_DATA_DIR=tmp_path / "there")
+    assert service.run_in_guest(prefix + "u", "echo mine > mark") == (0, "")
+    details = engine.container_of(prefix + "u")
+    source = next(mount["Source"] for mount in details["HostConfig"]["Mounts"] if mount["Target"] == "/home/user")
+    name = details["Name"].lstrip("/")
+    assert source == f"{tmp_path}/there/{name}" and (tmp_path / "here" / name / "mark").read_text() == "mine\n"
+
+
 # --- the original's database -----------------------------------------------------------------------------------------
 
 def original_database(path, revision="003_lifecycle_context"):

@@ -1,15 +1,19 @@
 """Who may call, in the three modes (orchestrator.md §2.2)."""
 import base64
 import json
+import os
+import pty
 import re
+import select
 import stat
+import subprocess
 import threading
 import time
 
 import pytest
 
 from harness import client
-from harness.service import KEY
+from harness.service import KEY, binary, environment, free_port
 
 DATA, ADMIN = "/files/cwd", "/api/v1/policies"
 MISSING_USER = {"detail": [{"type": "missing", "loc": ["header", "X-User-Id"], "msg": "Field required", "input": None}]}
@@ -93,6 +97,30 @@ def test_generated_key_is_kept_and_not_logged(make_service, tmp_path):
     assert file.read_text().strip() == key and again.get(ADMIN, key=key).status == 200
 
 
+def read_terminal(fd, text, seconds=20):
+    """What is written to the terminal, up to `text`."""
+    shown, deadline = b"", time.monotonic() + seconds
+    while text not in shown:
+        ready, _, _ = select.select([fd], [], [], max(0, deadline - time.monotonic()))
+        assert ready, shown
+        shown += os.read(fd, 65536)
+    return shown.decode()
+
+
+def test_generated_key_is_shown_to_a_person_at_a_terminal(engine, tmp_path):
+    (tmp_path / "data").mkdir()
+    port = free_port()
+    settings = {"TERMINALS_HOST": "127.0.0.1", "TERMINALS_PORT": port, "TERMINALS_STATE_DIR": tmp_path / "data"}
+    ours, theirs = pty.openpty()
+    with subprocess.Popen([binary(), "serve"], env=environment(tmp_path, settings), stdout=theirs, stderr=subprocess.DEVNULL) as process:
+        shown = read_terminal(ours, b"execute?wait=5")
+        process.terminate()
+    os.close(ours)
+    os.close(theirs)
+    assert (tmp_path / "data" / "api-key").read_text().strip() in shown
+    assert f"http://127.0.0.1:{port}" in shown and str(tmp_path / "data" / "api-key") in shown
+
+
 def listening_addresses(port):
     """The local addresses of listeners on the port, from the kernel's table."""
     found = set()
@@ -148,7 +176,7 @@ def test_token_refused_with_the_reason(jwt, prefix, authorization, status, detai
 
 
 def test_answer_that_is_not_json_refuses(jwt, prefix):
-    assert ask(jwt, DATA, "Bearer html", prefix + "alice")[0] in (401, 502)
+    assert ask(jwt, DATA, "Bearer html", prefix + "alice") == (401, {"detail": "Token response missing user ID"})
 
 
 def test_only_users_and_admins_pass(jwt, prefix):
@@ -218,7 +246,7 @@ def test_automation_tokens_are_tried_at_the_second_address(jwt, open_webui, pref
     claims = base64.urlsafe_b64encode(json.dumps({"id": prefix + "robot", "typ": "automation"}).encode()).decode().rstrip("=")
     token = f"eyJhbGciOiJIUzI1NiJ9.{claims}.c2ln"
     open_webui.tokens[token] = (403, {"detail": "A human session is required."})
-    assert ask(jwt, DATA, f"Bearer {token}", prefix + "robot")[0] in (401, 403)
+    assert ask(jwt, DATA, f"Bearer {token}", prefix + "robot") == (401, {"detail": "Invalid token"})
     open_webui.terminals[token + "2"] = 200
     open_webui.tokens[token + "2"] = (403, {"detail": "A human session is required."})
     assert ask(jwt, DATA, f"Bearer {token}2", prefix + "robot")[0] == 200

@@ -9,7 +9,9 @@ import tempfile
 
 import pytest
 
-from harness.service import KEY, binary, environment, run_command
+from harness.client import wait_until
+from harness.engine import Engine
+from harness.service import KEY, Service, binary, environment, run_command
 
 
 def test_version_and_help(tmp_path):
@@ -131,6 +133,19 @@ def test_port_that_is_taken(tmp_path):
         port = listener.getsockname()[1]
         status, out, err = run_command(tmp_path, "serve", "--host", "127.0.0.1", "--port", str(port), settings={"API_KEY": KEY})
     assert status not in (0, 66) and str(port) in out + err and "TERMINALS_PORT" in out + err
+
+
+def test_service_without_an_engine_says_what_to_do(tmp_path, engine):
+    nowhere = Engine("unix:///nonexistent/docker.sock")
+    service = Service(tmp_path / "s", nowhere).launch()
+    try:
+        wait_until(lambda: "doctor" in service.log_text(), 10)
+        answer = service.get("/files/cwd", user="nobody-starts-this")
+        assert (answer.status, answer.json()["reason"]) == (503, "backend_unavailable") and answer.header("Retry-After")
+        assert "/nonexistent/docker.sock" in answer.json()["error"] and "running" in answer.json()["error"]
+        assert service.get("/ready").status == 503 and service.get("/health").status == 200
+    finally:
+        service.stop()
 
 
 @pytest.fixture

@@ -305,3 +305,13 @@ def test_directory_of_a_home_never_leaves_the_data_directory(make_service, engin
     container = engine.inspect(next(row[0] for row in engine.containers() if row[2] == prefix + "p"))
     source = next(mount["Source"] for mount in container["Mounts"] if mount["Destination"] == "/home/user")
     assert source == f"{homes}/{container['Name'].lstrip('/')}"
+
+
+def test_home_that_is_nested_without_end_is_emptied(make_service, prefix, tmp_path):
+    """A user cannot escape a reset by a tree that is too deep, nor by directories that he may not enter himself."""
+    service = make_service(DOCKER_DATA_DIR=tmp_path / "homes")
+    user = prefix + "u"
+    service.run_in_guest(user, "python3 -c \"import os\nfor i in range(700):\n os.mkdir('d'); os.chdir('d')\"; mkdir -p closed/x; chmod 0 closed; touch mark", wait=60)
+    answer = service.post("/api/v1/terminals/refresh", json={"user_id": user, "only_idle": False, "reset": True})
+    assert answer.json()["reset"] == 1, answer
+    assert service.run_in_guest(user, "ls -A | grep -v local") in ((1, ""), (0, ""))

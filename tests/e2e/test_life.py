@@ -284,11 +284,19 @@ def test_metrics_tell_what_happened(make_service, prefix):
     service.get("/api/v1/policies")
     service.get("/no/such", user=prefix + "u")
     samples = service.metrics()
-    assert any(name.startswith("terminals_build_info{") for name in samples)
-    families = {name.split("{")[0] for name in samples}
-    for part in ("request", "start", "websocket", "queue"):
-        assert any(part in family for family in families), (part, sorted(families))
-    assert any(name.endswith("_bucket") for name in families)
+    told = {"terminals_http_requests_total" + labels: value for labels, value in (
+        ('{route="proxy",status="200"}', 1), ('{route="proxy",status="404"}', 1), ('{route="control",status="200"}', 1))}
+    told.update({'terminals_http_request_duration_seconds_count{route="proxy"}': 2,
+                 'terminals_http_request_duration_seconds_bucket{route="proxy",le="+Inf"}': 2,
+                 'terminals_starts_total{outcome="ready"}': 1, 'terminals_starts_total{outcome="guest_crashed"}': 0,
+                 "terminals_start_seconds_count": 1, "terminals_websockets": 0, "terminals_reconcile_queue_depth": 0,
+                 "terminals_waiting_starts": 0, 'terminals_queue_depth{queue="api"}': 0, 'terminals_queue_depth{queue="tokens"}': 0,
+                 'terminals_queue_depth{queue="documents"}': 0, 'terminals_engine_calls_total{operation="container_create"}': 1,
+                 'terminals_engine_call_seconds_count{operation="container_create"}': 1,
+                 'terminals_engine_errors_total{operation="container_create"}': 0})
+    assert {name: samples.get(name) for name in told} == told
+    assert samples['terminals_terminals{phase="ready"}'] >= 1 and samples["terminals_start_seconds_sum"] > 0.1
+    assert any(name.startswith('terminals_build_info{version="') and value == 1 for name, value in samples.items())
     text = service.get("/metrics").text
     for line in text.splitlines():
         assert line.startswith("#") or line.rpartition(" ")[2].replace(".", "").replace("e", "").replace("+", "").replace("-", "") \

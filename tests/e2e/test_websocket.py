@@ -1,8 +1,10 @@
 """Terminals over WebSocket, as the panel uses them (orchestrator.md §2.7; open-webui.md, WebSocket)."""
 import base64
 import json
+import re
 import socket
 import struct
+import subprocess
 import time
 
 import pytest
@@ -226,28 +228,31 @@ def test_terminal_that_cannot_start_is_4003(make_service, engine, prefix):
         (4003, "Failed to resolve terminal instance")
 
 
-def test_unauthenticated_sockets_are_limited(make_service):
-    service = make_service(MAX_UNAUTHENTICATED_WEBSOCKETS=6, MAX_UNAUTHENTICATED_WEBSOCKETS_PER_ADDRESS=4)
-    opened, refused = [], 0
-    for _ in range(8):
-        try:
-            panel = Terminal(service.port, "/api/terminals/none?user_id=a")
-            opened.append(panel)
-        except Exception:
-            refused += 1
-    time.sleep(0.3)
-    alive = 0
-    for panel in opened:
-        try:
-            panel.socket.recv(timeout=0.05)
-        except TimeoutError:
-            alive += 1
-        except ConnectionClosed:
-            pass
-    assert alive <= 4
-    for panel in opened:
-        panel.close()
-    assert service.get("/health").status == 200
+def test_unauthenticated_sockets_are_limited(make_service, prefix):
+    service = make_service(MAX_UNAUTHENTICATED_WEBSOCKETS=3, MAX_UNAUTHENTICATED_WEBSOCKETS_PER_ADDRESS=2)
+    held = []
+
+    def dial(address):
+        """The status of a handshake from that address; an accepted socket stays open and says nothing."""
+        connection = socket.create_connection(("127.0.0.1", service.port), 5, (address, 0))
+        connection.sendall(b"GET /api/terminals/none?user_id=a HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                           b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+        held.append(connection)
+        return status_of(connection.recv(4096))
+
+    assert [dial("127.0.0.1") for _ in range(3)] == [101, 101, 503], "per address"
+    assert [dial("127.0.0.2") for _ in range(2)] == [101, 503], "in all"
+    held.pop(0).close()
+    wait_until(lambda: dial("127.0.0.2") == 101, 5, what="room for another")
+    for connection in held:
+        connection.close()
+    session = make_session(service, prefix + "u")
+    with open_panel(service, prefix + "u", session) as panel:
+        panel.type("echo he''re\n")
+        panel.read_until(b"here")
+        assert [dial("127.0.0.1") for _ in range(3)] == [101, 101, 503], "one that has authenticated does not count"
+    for connection in held:
+        connection.close()
 
 
 def test_handshake_that_is_none(service):
@@ -255,6 +260,24 @@ def test_handshake_that_is_none(service):
     for extra in (b"Sec-WebSocket-Version: 13\r\n", b"Sec-WebSocket-Version: 8\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
                   b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: short\r\n"):
         assert status_of(raw(service.port, head + extra + b"\r\n")) in (400, 426)
+
+
+def keep_alive_timers(*filters):
+    """Seconds until the next probe of each established connection that fits."""
+    text = subprocess.run(["ss", "-tnoH", "state", "established", *filters], capture_output=True, text=True, check=True).stdout
+    return [float(seconds) for seconds in re.findall(r"timer:\(keepalive,(\d+)sec,0\)", text)], text
+
+
+def test_keep_alive_looks_for_dead_peers(service, prefix):
+    user = prefix + "u"
+    with Terminal(service.port, f"/api/terminals/{make_session(service, user)}?user_id={user}") as panel:
+        panel.auth(KEY)
+        panel.type("echo he''re\n")
+        panel.read_until(b"here")
+        guest = service.terminals(user)[0]["host"]
+        for leg in (["sport", "=", f":{service.port}"], ["dst", f"{guest}:8000"]):
+            seconds, text = wait_until(lambda: (found := keep_alive_timers(*leg))[0] and found, 5, what="a keep-alive timer")
+            assert all(20 < value <= 30 for value in seconds), text
 
 
 # --- bytes on the way, with a guest that shows them ------------------------------------------------------------------

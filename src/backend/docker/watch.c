@@ -193,7 +193,7 @@ void docker_watch(struct docker *docker, struct observer *observer)
         docker_forget_reach(docker);
         if (atomic_load(&docker->stopping))
             break;
-        log_warning("the Docker Engine cannot be watched; trying again", LOG_INT("in_ms", pause), LOG_ERR(&err));
+        log_debug("the Docker Engine cannot be watched; trying again", LOG_INT("in_ms", pause), LOG_ERR(&err));
         observer->reachable(observer, &err);
         docker_pause(docker, pause);
         pause = pause * 2 < LONGEST_PAUSE_MS ? pause * 2 : LONGEST_PAUSE_MS;

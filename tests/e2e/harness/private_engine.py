@@ -40,7 +40,7 @@ class PrivateEngine(Engine):
             ["nsenter", f"--net={self.namespace}", "dockerd", "--data-root", f"{self.folder}/data", "--exec-root", f"{self.folder}/exec",
              "--pidfile", f"{self.folder}/docker.pid", "-H", f"unix://{self.folder}/docker.sock", "--ip-forward=true"],
             stdout=open(self.folder / "log", "ab"), stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True)
-        self._wait(lambda: self.daemon.poll() is not None or self.run("version", check=False), timeout)
+        self._wait(lambda: self.daemon.poll() is not None or self.run("version", "--format", "{{.Server.Version}}", check=False), timeout)
         assert self.daemon.poll() is None, (self.folder / "log").read_text()[-2000:]
         return self
 

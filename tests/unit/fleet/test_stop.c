@@ -157,6 +157,40 @@ static void a_hung_stop_delays_no_other(void **state)
     EVENTUALLY(guest_phase(f, "ann") == OBSERVED_ABSENT);
 }
 
+struct stopper {
+    struct fixture *fixture;
+    int status;
+    struct error err;
+};
+
+static void *stop_ann(void *argument)
+{
+    struct stopper *stopper = argument;
+    struct stop_result result;
+    stopper->status = fleet_stop(stopper->fixture->fleet, &(struct terminal_filter){ .user_id = "ann" }, false, false, &result, &stopper->err);
+    return NULL;
+}
+
+static void who_waits_for_a_hung_stop_is_answered_when_the_service_ends(void **state)
+{
+    struct fixture *f = *state;
+    struct stopper stopper = { .fixture = f };
+    f->options.stop_timeout_s = 60;
+    fleet_begin(f);
+    route_unref(obtain(f, "ann"));
+    SET(f, stop_ms, 2000);
+    pthread_t thread = thread_start("stopper", stop_ann, &stopper);
+    EVENTUALLY(f->engine.stops == 1);
+    int64_t began_ms = clock_monotonic_ms();
+    fleet_dismiss_callers(f->fleet);
+    pthread_join(thread, NULL);
+    assert_true(clock_monotonic_ms() - began_ms < 1500);
+    assert_int_equal(stopper.status, -1);
+    assert_int_equal(stopper.err.class, ERR_UNAVAILABLE);
+    stop_ann(&stopper);
+    assert_int_equal(stopper.err.class, ERR_UNAVAILABLE);
+}
+
 static void nothing_is_stopped_while_the_engine_is_away(void **state)
 {
     struct fixture *f = *state;
@@ -220,6 +254,7 @@ int main(void)
         CASE(a_stop_during_a_start_ends_the_guest_and_serves_the_waiter_anew),
         CASE(a_stop_that_fails_is_reported_and_the_terminal_stays_usable),
         CASE(a_hung_stop_delays_no_other),
+        CASE(who_waits_for_a_hung_stop_is_answered_when_the_service_ends),
         CASE(nothing_is_stopped_while_the_engine_is_away),
         CASE(stopped_remains_are_cleared_away_by_the_next_want),
         CASE(absent_terminals_are_forgotten),

@@ -103,7 +103,7 @@ static struct orchestrator *orchestrator_new(const char *address)
     orchestrator->settings = (struct settings){
         .kubernetes_namespace = support_namespace, .kubernetes_storage_size = (char *)"64Mi", .kubernetes_storage_mode = (char *)"per-user",
         .kubernetes_service_type = (char *)"ClusterIP", .kubernetes_address = (char *)address, .image = getenv("TERMINALS_IMAGE"),
-        .kubernetes_network_policy = true, .kubernetes_unschedulable_s = 3, .idle_cleanup_timeout_s = 60,
+        .kubernetes_network_policy = true, .kubernetes_unschedulable_s = 6, .idle_cleanup_timeout_s = 60,
     };
     orchestrator->backend = kubernetes_backend_new(&orchestrator->settings, &err);
     if (!orchestrator->backend)
@@ -210,7 +210,7 @@ static void expect_answer(const struct seen *seen)
 
 static char *exec_in(const char *name, const char *script)
 {
-    return support_shell("kubectl -n %s exec %s -c open-terminal -- sh -c '%s'", support_namespace, name, script);
+    return support_shell("KUBECTL_REMOTE_COMMAND_WEBSOCKETS=false kubectl -n %s exec %s -c open-terminal -- sh -c '%s'", support_namespace, name, script);
 }
 
 static void expect_shell(const char *expected, char *found)
@@ -594,6 +594,7 @@ int main(void)
         cmocka_unit_test(the_doctor_finds_what_is_missing),
     };
 
+    cmocka_set_test_filter(getenv("TEST_FILTER"));
     (void)setenv("TERMINALS_IMAGE", "docker.io/library/open-terminal:local", 0);
     return cmocka_run_group_tests(tests, support_start, support_end);
 }

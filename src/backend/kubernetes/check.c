@@ -166,13 +166,13 @@ struct sample {
     char ip[64], name[OBJECT_NAME_SIZE];
 };
 
-static bool note_running(void *context, const json_t *pod)
+static bool note_ready(void *context, const json_t *pod)
 {
     struct sample *sample = context;
     struct pod_state state;
 
     pod_state_read(pod, true, &state);
-    if (state.phase != OBSERVED_RUNNING || kube_label(pod, LABEL_WIPE))
+    if (state.phase != OBSERVED_RUNNING || !state.ready || kube_label(pod, LABEL_WIPE))
         return true;
     (void)snprintf(sample->ip, sizeof(sample->ip), "%s", state.ip);
     (void)snprintf(sample->name, sizeof(sample->name), "%s", kube_name(pod));
@@ -214,12 +214,12 @@ static void check_reach(const struct checkup *checkup)
     char version[64];
     struct error err;
 
-    if (kube_list(k->client, &KUBE_PODS, k->namespace, SELECTOR, note_running, &sample, version, &err) < 0) {
+    if (kube_list(k->client, &KUBE_PODS, k->namespace, SELECTOR, note_ready, &sample, version, &err) < 0) {
         report(checkup, false, "reaching guests", err.text, "see the permissions");
         return;
     }
     if (!sample.name[0]) {
-        report(checkup, true, "reaching guests", by_service ? "no terminal runs, so no Service could be tried" : "no terminal runs, so no pod could be tried", NULL);
+        report(checkup, true, "reaching guests", by_service ? "no terminal is ready, so no Service could be tried" : "no terminal is ready, so no pod could be tried", NULL);
         return;
     }
     if (by_service)

@@ -187,7 +187,16 @@ static void collect(struct round *round)
 
 /* --- doing it ------------------------------------------------------------------------------------------------ */
 
-/* The original's Secret, which may carry no labels. */
+/* A Secret without labels from which a pod of ours has its key belongs to that terminal: from now on it says so, and goes with it. */
+static int label_secret(struct kubernetes *k, const struct task *task, const json_t *secret, struct error *err)
+{
+    cleanup_json json_t *labels = terminal_labels(task->key, task->name, k->settings->kubernetes_labels), *annotations = terminal_annotations(task->key);
+    cleanup_json json_t *patch = json_pack("{s:{s:s, s:O, s:O}}", "metadata", "uid", kube_uid(secret), "labels", labels, "annotations", annotations);
+
+    return kube_merge_patch(k->client, &KUBE_SECRETS, k->namespace, kube_name(secret), NULL, patch, NULL, err);
+}
+
+/* The key of a pod of the original, whose Secret the watch may not show. */
 static int read_secret(struct kubernetes *k, const struct task *task, struct error *err)
 {
     cleanup_json json_t *secret = NULL;
@@ -197,9 +206,10 @@ static int read_secret(struct kubernetes *k, const struct task *task, struct err
     if (kube_get(k->client, &KUBE_SECRETS, k->namespace, name, &secret, err) < 0)
         return err->class == ERR_NOT_FOUND ? 0 : -1;
     cleanup_secret char *guest_key = secret_read_key(secret);
-    if (guest_key)
-        picture_set_guest_key(k, task->name, task->object.uid, guest_key);
-    return 0;
+    if (!guest_key)
+        return 0;
+    picture_set_guest_key(k, task->name, task->object.uid, guest_key);
+    return kube_label(secret, LABEL_MANAGED_BY) ? 0 : label_secret(k, task, secret, err);
 }
 
 static int make_secret(struct kubernetes *k, const struct task *task, struct error *err)

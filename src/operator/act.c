@@ -120,7 +120,7 @@ static int adopt(struct job *job, const char *name, struct error *err)
     if (!ours)
         return error_set(err, ERR_FORBIDDEN, "%s %s is there already and does not belong to this terminal", resource->kind, name);
     marks = json_pack("{s:o}", "metadata", child_marks(&job->origin));
-    if (resource != &KUBE_PODS && !kube_is_deleting(object) &&
+    if (!kube_is_deleting(object) &&
         kube_merge_patch(job->operator->client, resource, job->namespace, name, NULL, marks, &patched, err) < 0)
         return -1;
     record_result(job, patched ? patched : object);

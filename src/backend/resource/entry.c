@@ -27,6 +27,7 @@ static void clear_terminal(struct entry *entry)
     free(steal(&entry->secret_name));
     free(steal(&entry->spec_hash));
     free(steal(&entry->last_reset));
+    free(steal(&entry->reset_wanted));
 }
 
 void entry_free(struct entry *entry)
@@ -115,6 +116,7 @@ bool entry_see_terminal(struct entry *entry, const json_t *object, bool deleted)
     entry->key = entry_key_of(object);
     replace_text(&entry->image, kube_text_at(object, "spec", "image", NULL));
     replace_text(&entry->spec_hash, kube_annotation(object, ANNOTATION_SPEC_HASH));
+    replace_text(&entry->reset_wanted, kube_annotation(object, ANNOTATION_RESET));
     see_status(entry, json_object_get(object, "status"));
     return true;
 }
@@ -212,13 +214,16 @@ static bool fill_endpoint(const char *ip, struct endpoint *endpoint)
     return true;
 }
 
+/* No operator has touched it yet, and then it stays asleep. */
+static bool was_made_for_reset(const struct entry *entry) { return !entry->phase && entry->reset_wanted; }
+
 static enum observed_phase phase_of(const struct entry *entry)
 {
     if (!entry->present)
         return OBSERVED_ABSENT;
     if (entry->deleting)
         return OBSERVED_STOPPING;
-    if (is_phase(entry, PHASE_TEXT_IDLE))
+    if (is_phase(entry, PHASE_TEXT_IDLE) || was_made_for_reset(entry))
         return entry->pod.present ? OBSERVED_STOPPING : OBSERVED_ABSENT;
     if (is_phase(entry, PHASE_TEXT_ERROR))
         return OBSERVED_FAILED;
@@ -234,7 +239,7 @@ void entry_observe(const struct entry *entry, bool by_service, char id[static 72
         .message = entry->message,
     };
     id[0] = 0;
-    if (entry->pod.uid[0] && (entry->pod.present || observation->phase == OBSERVED_ABSENT)) {
+    if (entry->pod.present) {
         (void)snprintf(id, 72, entry->pod.restarts > 0 ? "%s#%lld" : "%s", entry->pod.uid, (long long)entry->pod.restarts);
         observation->instance_id = id;
     }

@@ -28,7 +28,7 @@ struct entry {
     uint64_t version, seen;
     char uid[RESOURCE_UID_SIZE];
     struct terminal_key *key;
-    char *phase, *reason, *message, *image, *secret_name, *spec_hash, *last_reset;         /* NULL: not told */
+    char *phase, *reason, *message, *image, *secret_name, *spec_hash, *last_reset, *reset_wanted;  /* NULL: not told */
     int64_t last_activity_us;           /* as the status has it; 0: unknown */
 
     struct {

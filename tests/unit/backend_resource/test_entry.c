@@ -36,6 +36,8 @@ struct row {
 static const struct row rows[] = {
     { "no resource", NULL, NULL, false, OBSERVED_ABSENT, ERR_NONE, NULL },
     { "just made", CR(""), NULL, false, OBSERVED_STARTING, ERR_NONE, NULL },
+    { "made for a reset only", "{\"metadata\":{\"name\":\"t\",\"uid\":\"c\",\"resourceVersion\":\"5\",\"annotations\":{\"openwebui.com/reset\":\"r\"}},"
+      "\"spec\":{\"userId\":\"u\"}}", NULL, false, OBSERVED_ABSENT, ERR_NONE, NULL },
     { "pending", CR(PHASE("Pending")), NULL, false, OBSERVED_STARTING, ERR_NONE, NULL },
     { "the pod starts", CR(PHASE("Provisioning")), POD(WAITS), true, OBSERVED_STARTING, ERR_NONE, "p" },
     { "the guest runs before the operator says so", CR(PHASE("Provisioning")), POD(RUNS), true, OBSERVED_RUNNING, ERR_NONE, "p" },

@@ -16,7 +16,7 @@
 #include "kubernetes/request.h"
 
 #define FIRST_BACKOFF_MS 100
-#define LONGEST_BACKOFF_MS 30000
+#define LONGEST_BACKOFF_MS 5000
 #define SHORT_STREAM_MS 500
 #define PROVEN_STREAM_MS 5000           /* one that lasted so long ends a row of failures */
 

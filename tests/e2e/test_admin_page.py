@@ -3,6 +3,8 @@ import re
 
 import pytest
 
+pytestmark = pytest.mark.docker
+
 
 @pytest.mark.parametrize("path,kind", [("/", "text/html"), ("/favicon.svg", "image/svg+xml")])
 def test_page_is_served_without_a_key(service, path, kind):

@@ -14,7 +14,7 @@ from harness.client import wait_until
 from harness.names import short_hash
 from harness.service import KEY, TOP, free_port
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 
 
 def test_make_run_serves_and_ends_with_control_c(engine, tmp_path, prefix):

@@ -22,7 +22,7 @@ test: ## every test there is, against the real engine and guest included; ends w
 build: ## build/terminals
 	@tools/install-packages build
 	@tools/build build
-	@ninja -C build
+	@ninja -C build src/terminals
 
 guest-image: ## the real guest as open-terminal:local, from Debian and PyPI packages
 	@tools/install-packages guest docker

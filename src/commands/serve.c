@@ -305,6 +305,8 @@ static void greet(const struct service *service)
     unsigned port = gateway_port(service->gateway);
 
     log_info("listening", LOG_STR("host", settings->host), LOG_INT("port", port), LOG_STR("version", TERMINALS_VERSION));
+    if (settings->log_json && !isatty(STDOUT_FILENO))
+        return;         /* whoever reads both streams as one expects nothing but JSON */
     printf("\nterminals %s at http://%s%s%s:%u\n", TERMINALS_VERSION, open, host, close, port);
     cleanup_free char *authorization = tell_key(service);
     printf("\ntry it:\n  curl %s-H 'X-User-Id: alice' -H 'Content-Type: application/json' \\\n"

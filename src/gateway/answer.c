@@ -18,13 +18,17 @@ void append_json_string(struct buf *out, struct str text)
     buf_append_char(out, '"');
 }
 
+/* Credentials are for origins that are named, never for all the world. */
 static void append_cors(struct buf *out, const struct client *client)
 {
     if (!client->cors_origin)
         return;
     buf_append_str(out, STR_LITERAL("Access-Control-Allow-Origin: "));
     buf_append_text(out, client->cors_origin);
-    buf_append_str(out, STR_LITERAL("\r\nAccess-Control-Allow-Credentials: true\r\nVary: Origin\r\n"));
+    if (strcmp(client->cors_origin, "*") == 0)
+        buf_append_str(out, STR_LITERAL("\r\n"));
+    else
+        buf_append_str(out, STR_LITERAL("\r\nAccess-Control-Allow-Credentials: true\r\nVary: Origin\r\n"));
 }
 
 void append_response_start(struct buf *out, const struct client *client, int status, struct str reason)

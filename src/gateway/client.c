@@ -16,7 +16,7 @@
 #define IDLE_MS 75000
 #define HEAD_MS 60000
 #define LINGER_MS 2000
-#define LINGER_BYTES 262144u
+#define LINGER_READS 16         /* in a row, before others get their turn */
 /* Steps in a row before others get their turn: a client may send requests faster than they are answered. */
 #define RUN_BUDGET 64
 #define INPUT_LIMIT (HTTP_MAX_HEAD + SCRATCH_SIZE)
@@ -119,8 +119,9 @@ static void take_origin(struct client *client, const struct http_request *reques
     if (config->cors_origins.count == 0)
         return;
     const struct http_field *origin = http_find_field(&request->fields, STR_LITERAL("Origin"));
-    if (origin && config_allows_origin(config, origin->value))
-        client->cors_origin = strndup(origin->value.data, origin->value.len);
+    struct str answer = origin ? config_answer_to_origin(config, origin->value) : (struct str){ 0 };
+    if (answer.len > 0)
+        client->cors_origin = strndup(answer.data, answer.len);
 }
 
 static void take_log_target(struct client *client, const struct http_request *request)
@@ -325,7 +326,7 @@ void client_close_gently(struct client *client)
         return;
     client->counted = false;
     client->phase = CLIENT_CLOSING;
-    client->drained = 0;
+    client->lingering = false;
     int64_t patience = stream_has_output(&client->stream) ? worker->config->write_timeout_ms : LINGER_MS;
     timer_set(&worker->timers, &client->timer, worker->now_ms + patience);
 }
@@ -340,22 +341,24 @@ static void step_closing(struct client *client)
     buf_free(&client->in);
     if (stream_has_output(&client->stream))
         return;
-    if (client->drained == 0) {
+    if (!client->lingering) {
         if (client->request_body.done && !client->stream.readable) {
             client_close(client);
             return;
         }
         (void)shutdown(client->stream.fd, SHUT_WR);
-        client->drained = 1;
+        client->lingering = true;
         timer_set(&worker->timers, &client->timer, worker->now_ms + LINGER_MS);
     }
-    while (client->stream.readable) {
+    for (unsigned reads = 0; client->stream.readable; reads++) {
+        if (reads == LINGER_READS) {
+            worker_call_again(worker, &client->stream);
+            return;
+        }
         ssize_t got = stream_read(&client->stream, worker->scratch, SCRATCH_SIZE);
         if (got == STREAM_AGAIN)
             return;
-        if (got > 0)
-            client->drained += (size_t)got;
-        if (got < 0 || client->drained > LINGER_BYTES) {
+        if (got < 0) {
             client_close(client);
             return;
         }

@@ -43,7 +43,7 @@ struct client {
     struct buf in;                  /* input not used yet; begins with the head while head_len > 0 */
     size_t scanned;                 /* of an incomplete head */
     size_t head_len;                /* the head in hand, while it may be needed again */
-    size_t drained;                 /* CLIENT_CLOSING: bytes thrown away */
+    bool lingering;                 /* CLIENT_CLOSING: the answer is out, input is thrown away until the client ends, at most for two seconds */
 
     /* the request under way */
     enum route_kind kind;
@@ -91,7 +91,7 @@ void client_close(struct client *client);
 void client_run(struct client *client);
 /* The answer is whole (it may still wait in the output): counts and logs, then takes the next request or closes. */
 void client_finish(struct client *client);
-/* After the answer: sends what waits, throws away a bounded amount of input, closes. */
+/* After the answer: sends what waits, throws input away for at most two seconds, closes. */
 void client_close_gently(struct client *client);
 
 /* Input not used yet. */

@@ -34,10 +34,15 @@ void config_unref(struct config *config)
     free(config);
 }
 
-bool config_allows_origin(const struct config *config, struct str origin)
+struct str config_answer_to_origin(const struct config *config, struct str origin)
 {
-    for (size_t i = 0; i < config->cors_origins.count; i++)
-        if (str_equal_text(origin, config->cors_origins.items[i]) || str_equal_text(STR_LITERAL("*"), config->cors_origins.items[i]))
-            return true;
-    return false;
+    struct str answer = { 0 };
+
+    for (size_t i = 0; i < config->cors_origins.count; i++) {
+        if (str_equal_text(origin, config->cors_origins.items[i]))
+            return origin;
+        if (str_equal_text(STR_LITERAL("*"), config->cors_origins.items[i]))
+            answer = STR_LITERAL("*");
+    }
+    return answer;
 }

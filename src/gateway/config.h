@@ -16,7 +16,8 @@ struct config {
 struct config *config_new(const struct settings *settings) MUST_CHECK;
 struct config *config_ref(struct config *config);
 void config_unref(struct config *config);
-/* Whether pages of `origin` may read our answers; "*" in the list allows every origin. */
-bool config_allows_origin(const struct config *config, struct str origin);
+/* What Access-Control-Allow-Origin says to a page of `origin`: that origin where it is named, "*" where only "*" is, empty where neither
+ * is. Lives as long as `origin` and the config. */
+struct str config_answer_to_origin(const struct config *config, struct str origin);
 
 #endif

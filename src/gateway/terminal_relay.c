@@ -87,6 +87,16 @@ static void side_vanished(struct client *client, bool client_side)
     client_close(client);
 }
 
+static bool relay(struct client *client, bool client_side);
+
+/* The guest takes nothing more; what it said before, its close frame perhaps, may still be there to read. */
+static void guest_turned_deaf(struct client *client)
+{
+    client->upstream->stream.readable = true;
+    if (relay(client, false))
+        side_vanished(client, false);
+}
+
 /* A close frame went by; the other side has two seconds to answer it. */
 static void note_close(struct client *client, bool client_side)
 {
@@ -120,7 +130,10 @@ static bool pass_on(struct client *client, bool client_side, struct str data)
     else
         client->bytes_out += good;
     if (good > 0 && !stream_write_str(to, str_of(data.data, good))) {
-        side_vanished(client, !client_side);
+        if (client_side)
+            guest_turned_deaf(client);
+        else
+            side_vanished(client, true);
         return false;
     }
     if (seen.close)
@@ -141,7 +154,10 @@ static bool relay(struct client *client, bool client_side)
     const bool *closed = client_side ? &socket->client_closed : &socket->guest_closed;
 
     if (stream_has_output(to) && to->writable && !stream_flush(to)) {
-        side_vanished(client, !client_side);
+        if (client_side)
+            guest_turned_deaf(client);
+        else
+            side_vanished(client, true);
         return false;
     }
     for (unsigned reads = 0; from->readable && !*closed && !stream_has_output(to); reads++) {
@@ -197,7 +213,7 @@ void terminal_relay_begin(struct client *client, struct str early)
     bool sent = stream_write_str(&client->upstream->stream, input);
     client_consume(client, input.len);
     if (!sent) {
-        side_vanished(client, false);
+        guest_turned_deaf(client);
         return;
     }
     if (early.len > 0 && !pass_on(client, false, early))

@@ -253,5 +253,5 @@ def test_two_services_on_one_engine_share_terminals(make_service, engine, prefix
     assert second.run_in_guest(user, "cat mark") == (0, "shared\n")
     assert len(engine.containers(user)) == 1
     first.post("/api/v1/terminals/stop", json={"user_id": user})
-    wait_until(lambda: not second.terminals(user) or second.terminals(user)[0]["status"] != "running", 10)
+    wait_until(lambda: all(row["status"] != "running" for row in second.terminals(user)), 10)
     assert second.run_in_guest(user, "cat mark") == (0, "shared\n")

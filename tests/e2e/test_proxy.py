@@ -493,3 +493,12 @@ def test_named_origins_get_cors_headers(make_service):
     assert answer.header("Access-Control-Allow-Origin") == "https://two.example"
     other = service.get("/health", headers=[("Origin", "https://three.example")])
     assert other.header("Access-Control-Allow-Origin") is None
+
+
+def test_every_origin_may_read_but_not_with_credentials(make_service):
+    service = make_service(CORS_ALLOWED_ORIGINS="*,https://one.example")
+    everybody = service.get("/health", headers=[("Origin", "https://two.example")])
+    assert everybody.header("Access-Control-Allow-Origin") == "*" and not everybody.header("Access-Control-Allow-Credentials")
+    named = service.get("/health", headers=[("Origin", "https://one.example")])
+    assert named.header("Access-Control-Allow-Origin") == "https://one.example"
+    assert named.header("Access-Control-Allow-Credentials") == "true"

@@ -329,14 +329,15 @@ static void failed_starts_say_what_to_do_and_leave_nothing(void **state)
     static const struct {
         const char *name, *image, *runtime, *network;
         enum error_class class;
-        const char *part;
+        const char *part, *gpus;
     } rows[] = {
-        { "an image that nobody has", "127.0.0.1:1/none/such:1", NULL, NULL, ERR_IMAGE_NOT_FOUND, "is not on the Docker host and cannot be pulled" },
-        { "an image by an unknown id", "sha256:0000000000000000000000000000000000000000000000000000000000000000", NULL, NULL, ERR_IMAGE_NOT_FOUND, "by its id" },
-        { "an image name that is none", "127.0.0.1:1/UPPER:x", NULL, NULL, ERR_INVALID_POLICY, "refuses this container" },
-        { "an unknown runtime", NULL, "no-such-runtime", NULL, ERR_INVALID_POLICY, "no-such-runtime" },
-        { "an unknown network", NULL, NULL, "no-such-network", ERR_INVALID_POLICY, "no-such-network" },
-        { "a network without addresses", NULL, NULL, "none", ERR_INVALID_POLICY, "cannot hold a terminal" },
+        { "GPUs that the host does not have", NULL, NULL, NULL, ERR_UNSCHEDULABLE, "no GPU", "all" },
+        { "an image that nobody has", "127.0.0.1:1/none/such:1", NULL, NULL, ERR_IMAGE_NOT_FOUND, "is not on the Docker host and cannot be pulled", NULL },
+        { "an image by an unknown id", "sha256:0000000000000000000000000000000000000000000000000000000000000000", NULL, NULL, ERR_IMAGE_NOT_FOUND, "by its id", NULL },
+        { "an image name that is none", "127.0.0.1:1/UPPER:x", NULL, NULL, ERR_INVALID_POLICY, "refuses this container", NULL },
+        { "an unknown runtime", NULL, "no-such-runtime", NULL, ERR_INVALID_POLICY, "no-such-runtime", NULL },
+        { "an unknown network", NULL, NULL, "no-such-network", ERR_INVALID_POLICY, "no-such-network", NULL },
+        { "a network without addresses", NULL, NULL, "none", ERR_INVALID_POLICY, "cannot hold a terminal", NULL },
     };
 
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
@@ -346,6 +347,7 @@ static void failed_starts_say_what_to_do_and_leave_nothing(void **state)
 
         print_message("%s\n", rows[i].name);
         spec.image = rows[i].image ? rows[i].image : spec.image;
+        spec.gpus = rows[i].gpus;
         spec.runtime = rows[i].runtime;
         spec.network = rows[i].network;
         assert_int_equal(bench.backend->ops->start(bench.backend, &spec, &err), -1);

@@ -3,7 +3,7 @@
 #include "base/json.h"
 
 #define DEFAULT_PIDS_LIMIT 4096
-#define NANO_PER_CPU 1000000000ull
+#define LEAST_NANO_CPUS 10000000ull
 
 /* --- labels -------------------------------------------------------------------------------------------------- */
 
@@ -82,10 +82,12 @@ static json_t *device_requests(const char *gpus, struct error *err)
     return json_pack("[o]", request);
 }
 
-/* A host cannot give more cores than it has, and its engine refuses to try. */
+/* A host cannot give more cores than it has, and its engine refuses to try; no kernel rations less than a hundredth of one. */
 static uint64_t nano_cpus(const struct terminal_spec *spec, const struct container_plan *plan)
 {
-    return plan->most_nano_cpus && spec->nano_cpus > plan->most_nano_cpus ? plan->most_nano_cpus : spec->nano_cpus;
+    if (plan->most_nano_cpus && spec->nano_cpus > plan->most_nano_cpus)
+        return plan->most_nano_cpus;
+    return spec->nano_cpus < LEAST_NANO_CPUS ? LEAST_NANO_CPUS : spec->nano_cpus;
 }
 
 /* Only drivers that know these options; another would refuse the container. */

@@ -257,6 +257,8 @@ static int post_start(struct attempt *attempt, struct error *err)
     /* The image's entry point, a mount's source, the runtime: nothing that another try would change. */
     if (answer.status == 400)
         err->class = ERR_INVALID_POLICY;
+    if (strstr(err->text, "could not select device driver"))
+        return error_set(err, ERR_UNSCHEDULABLE, "the engine's host offers no GPU to containers; install its vendor's container toolkit there, or take gpus out of the policy");
     return -1;
 }
 

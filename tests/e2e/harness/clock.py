@@ -33,4 +33,7 @@ class Clock:
             name = "libtsan.so" if b"__tsan_init" in pathlib.Path(service.binary()).read_bytes() else "libasan.so"
             preload.insert(0, subprocess.run(["gcc", f"-print-file-name={name}"], capture_output=True, text=True,
                                              check=True).stdout.strip())
+            # It would ask for the time inside its allocator's lock, and libfaketime allocates while it reads its file.
+            for name in ("ASAN_OPTIONS", "TSAN_OPTIONS"):
+                env[name] += ":allocator_release_to_os_interval_ms=-1"
         env.update(LD_PRELOAD=":".join(preload), FAKETIME_TIMESTAMP_FILE=str(self.file), FAKETIME_NO_CACHE="1")

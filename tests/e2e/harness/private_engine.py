@@ -32,7 +32,7 @@ class PrivateEngine(Engine):
         self.daemon = None
         self._wait(lambda: os.readlink(self.namespace) != os.readlink("/proc/self/ns/net"))
 
-    def start(self, timeout=60):
+    def start(self, timeout=120):
         # The test killed it: whatever its containerd left is in the way.
         for name in ("docker.pid", "exec/containerd/containerd.pid"):
             (self.folder / name).unlink(missing_ok=True)

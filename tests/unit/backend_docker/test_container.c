@@ -84,6 +84,7 @@ static void container_body_holds_what_the_spec_says(void **state)
         { "no memory limit", { 0 }, { 0 }, "HostConfig|Memory", NULL },
         { "memory", { .memory_bytes = 1u << 30 }, { 0 }, "HostConfig|Memory", "1073741824" },
         { "cpu", { .nano_cpus = 1500000000 }, { .most_nano_cpus = 2000000000 }, "HostConfig|NanoCpus", "1500000000" },
+        { "cpu: not less than a kernel rations", { .nano_cpus = 1 }, { .most_nano_cpus = 2000000000 }, "HostConfig|NanoCpus", "10000000" },
         { "cpu: not more than the host has", { .nano_cpus = 4000000000 }, { .most_nano_cpus = 2000000000 }, "HostConfig|NanoCpus", "2000000000" },
         { "storage", { .storage_bytes = 5 }, { .storage_size = true }, "HostConfig|StorageOpt", "{\"size\":\"5\"}" },
         { "storage: the driver cannot", { .storage_bytes = 5 }, { 0 }, "HostConfig|StorageOpt", NULL },

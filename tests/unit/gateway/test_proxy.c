@@ -509,6 +509,18 @@ static void refused_upload_hears_why(void **state)
     (void)close(client);
 }
 
+/* Most clients send all of it before they look for an answer. */
+static void refused_upload_of_any_size_hears_why(void **state)
+{
+    static char block[1 << 20];
+    int client = client_connect();
+    say(client, "PUT /x HTTP/1.1\r\nHost: x\r\nContent-Length: 16777216\r\n\r\n");
+    for (int i = 0; i < 16; i++)
+        assert_int_equal(send(client, block, sizeof(block), MSG_NOSIGNAL), sizeof(block));
+    assert_has(hear_head(client), "HTTP/1.1 401 ");
+    (void)close(client);
+}
+
 /* --- waiting for a start ------------------------------------------------------------------------------------------ */
 
 static void sleeping_post_is_sent_whole_when_the_terminal_is_there(void **state)
@@ -763,7 +775,7 @@ int main(void)
         ROW(unreachable_guest_is_a_502_and_is_suspected), ROW(withdrawn_route_is_asked_for_again),
         ROW(guests_that_break_the_protocol_are_502), ROW(broken_chunks_cut_the_client_off), ROW(silent_guest_times_out),
         ROW(client_that_leaves_cancels_its_request), ROW(client_that_leaves_while_a_terminal_starts_is_forgotten),
-        ROW(early_answer_to_an_upload_reaches_the_client), ROW(refused_upload_hears_why),
+        ROW(early_answer_to_an_upload_reaches_the_client), ROW(refused_upload_hears_why), ROW(refused_upload_of_any_size_hears_why),
         ROW(sleeping_post_is_sent_whole_when_the_terminal_is_there), ROW(failed_start_says_why), ROW(skills_waits_five_seconds),
         ROW(start_that_takes_too_long_is_given_up), ROW(passive_requests_move_no_clock_and_start_nothing),
         ROW(passive_requests_without_terminal_are_answered_at_once), ROW(session_of_a_post_is_remembered),

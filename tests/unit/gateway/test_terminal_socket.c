@@ -485,6 +485,21 @@ static void guest_that_goes_instead_of_answering_a_close_is_no_error(void **stat
     (void)close(client);
 }
 
+static void guest_that_closes_amid_a_long_frame_is_heard(void **state)
+{
+    static char keys[1 << 20];
+    int client, guest;
+    open_both(&client, &guest);
+    static const unsigned char head[] = { 0x82, 0xff, 0, 0, 0, 0, 0x10, 0, 0, 0, 1, 2, 3, 4 };     /* 256 MiB */
+    say_bytes(client, str_of((const char *)head, sizeof(head)));
+    while (send(client, keys, sizeof(keys), MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
+        usleep(2000);                       /* until everything between is full */
+    say_close(guest, 1009, "too long", false);
+    (void)close(guest);                     /* with unread input: a reset */
+    expect_close(client, false, 1009, "too long");
+    (void)close(client);
+}
+
 static void client_that_vanishes_ends_the_guests_session(void **state)
 {
     int client, guest;
@@ -565,7 +580,7 @@ int main(void)
         ROW(frames_pass_and_only_some_are_activity), ROW(keys_typed_before_the_guest_is_there_arrive),
         ROW(client_that_closes_while_starting_is_forgotten), ROW(large_frames_pass), ROW(auth_frame_may_come_in_pieces),
         ROW(guests_close_reaches_the_client), ROW(clients_close_reaches_the_guest), ROW(close_that_is_not_answered_ends_in_two_seconds),
-        ROW(guest_that_goes_instead_of_answering_a_close_is_no_error), ROW(client_that_vanishes_ends_the_guests_session), ROW(guest_that_vanishes_ends_the_client),
+        ROW(guest_that_goes_instead_of_answering_a_close_is_no_error), ROW(guest_that_closes_amid_a_long_frame_is_heard), ROW(client_that_vanishes_ends_the_guests_session), ROW(guest_that_vanishes_ends_the_client),
         ROW(stopped_terminal_closes_its_sockets), ROW(malformed_frames_end_both_sides), ROW(draining_closes_with_1001),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,6 +12,7 @@
 #define DEFAULT_TIMEOUT_MS 30000
 #define DEFAULT_PAGE_SIZE 500
 #define DEFAULT_WATCH_SILENCE_MS 150000
+#define DEFAULT_RELIST_MS 600000
 #define LOG_MAX (256u << 10)
 #define CREATE_ATTEMPTS 6
 
@@ -65,6 +66,7 @@ struct kube_client *kube_client_new(struct kube_config *config, const struct kub
                       options->burst ? options->burst : DEFAULT_BURST);
     client->timeout_ms = options->timeout_ms > 0 ? options->timeout_ms : DEFAULT_TIMEOUT_MS;
     client->watch_silence_ms = options->watch_silence_ms > 0 ? options->watch_silence_ms : DEFAULT_WATCH_SILENCE_MS;
+    client->relist_ms = options->relist_ms > 0 ? options->relist_ms : DEFAULT_RELIST_MS;
     client->page_size = options->page_size ? options->page_size : DEFAULT_PAGE_SIZE;
     make_metrics(client);
     return client;

@@ -20,6 +20,7 @@ struct kube_client_options {
     unsigned burst;                     /* 0: 100 */
     int64_t timeout_ms;                 /* of one call with its waits; 0: 30 s */
     unsigned page_size;                 /* of lists; 0: 500 */
+    int64_t relist_ms;                  /* how long an informer trusts its watches before it lists again; 0: 10 minutes */
     int64_t watch_silence_ms;           /* a watch that brings nothing for so long, not even a bookmark, has lost its connection; 0: 150 s */
 };
 

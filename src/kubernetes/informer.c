@@ -1,7 +1,8 @@
 /* The thread of an informer: list, then watch from the list's version, then watch on from the last version seen; list again only when the server does not know
  * that version any more.
  *
- * Only a gap that cannot be closed costs a listing. A stream that ends by itself is opened again at once, but no more than twice a second. */
+ * Only a gap that cannot be closed costs a listing at once. A stream that ends by itself is opened again at once, but no more than twice a second. Every
+ * few minutes everything is listed all the same: a server or something before it that lost an event would else be believed for ever. */
 #include "kubernetes/informer.h"
 
 #include <errno.h>
@@ -33,6 +34,7 @@ struct kube_informer {
     /* The thread's own: */
     char version[64];                           /* "" = has to list */
     int64_t backoff_ms;
+    int64_t relist_at_ms;                       /* monotonic: when the watches are not trusted any longer */
     bool told, answering;                       /* what reachable() was told last */
     struct error last_error;
 };
@@ -41,6 +43,13 @@ static bool is_stopping(void *context)
 {
     struct kube_informer *informer = context;
     return atomic_load(&informer->stopping);
+}
+
+/* Also what ends a stream. */
+static bool is_watched_enough(void *context)
+{
+    struct kube_informer *informer = context;
+    return is_stopping(informer) || clock_monotonic_ms() >= informer->relist_at_ms;
 }
 
 static void pause_ms(struct kube_informer *informer, int64_t ms)
@@ -111,6 +120,16 @@ static bool take_listed(void *context, const json_t *object)
     return true;
 }
 
+/* Jittered by a fifth, so that informers which began together do not list together. */
+static void plan_relist(struct kube_informer *informer)
+{
+    uint16_t noise;
+    int64_t period_ms = informer->client->relist_ms;
+
+    random_bytes(&noise, sizeof(noise));
+    informer->relist_at_ms = clock_monotonic_ms() + period_ms - period_ms / 5 * noise / UINT16_MAX;
+}
+
 /* False when it failed, after a pause. A listing that was cut off has begun but not ended: nothing counts as gone by it. */
 static bool list_all(struct kube_informer *informer)
 {
@@ -128,6 +147,7 @@ static bool list_all(struct kube_informer *informer)
     informer->handler.listing_end(informer->context);
     memcpy(informer->version, version, sizeof(version));
     atomic_store(&informer->synced, true);
+    plan_relist(informer);
     tell_reachable(informer);
     return true;
 }
@@ -166,7 +186,7 @@ static void take_failure(struct kube_informer *informer, const struct error *err
 
 static void watch_once(struct kube_informer *informer)
 {
-    struct kube_watching watching = { take_opened, take_event, is_stopping, informer };
+    struct kube_watching watching = { take_opened, take_event, is_watched_enough, informer };
     struct error err = { 0 };
     int64_t began_ms = clock_monotonic_ms();
     int result = kube_watch_run(informer->client, informer->resource, informer->namespace, informer->selector, informer->version, &watching, &err);
@@ -176,6 +196,8 @@ static void watch_once(struct kube_informer *informer)
         informer->backoff_ms = 0;
     if (result < 0)
         take_failure(informer, &err);
+    else if (is_watched_enough(informer))
+        informer->version[0] = '\0';
     else if (lasted_ms < SHORT_STREAM_MS)
         pause_ms(informer, SHORT_STREAM_MS);
 }

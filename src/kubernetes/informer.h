@@ -1,5 +1,5 @@
 /* List, then watch, for ever: keeps somebody's picture of one kind of object true. Runs on its own thread. Keeps no objects itself: the
- * handler keeps what it needs. After 410, a broken stream or a time-out it goes on from the last version or lists again, with back-off (100 ms … 5 s, jittered). */
+ * handler keeps what it needs. Lists everything again every few minutes (kube_client_options), in case that an event was lost. After 410, a broken stream or a time-out it goes on from the last version or lists again, with back-off (100 ms … 5 s, jittered). */
 #ifndef KUBERNETES_INFORMER_H
 #define KUBERNETES_INFORMER_H
 

@@ -16,7 +16,7 @@ struct kube_client {
     struct kube_config *config;
     struct http_client *http;
     struct kube_limiter limiter;
-    int64_t timeout_ms, watch_silence_ms;
+    int64_t timeout_ms, watch_silence_ms, relist_ms;
     unsigned page_size;
     struct metric *calls[KUBE_OPERATION_COUNT], *errors[KUBE_OPERATION_COUNT], *seconds[KUBE_OPERATION_COUNT];
 };

@@ -56,6 +56,7 @@ static void record_result(struct job *job, const json_t *object)
     struct record *record = job->record;
 
     WITH_LOCK(job->operator);
+    job_child(record, job->decision.step)->seen = job->operator->listings;      /* a listing under way may have begun before it */
     switch (kind_of(job->decision.step)) {
     case CHILD_PVC: (void)observe_pvc(record, object, false); break;
     case CHILD_SECRET: (void)observe_secret(record, object, false); break;

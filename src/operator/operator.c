@@ -5,7 +5,8 @@
 #include "base/log.h"
 #include "operator/internal.h"
 
-enum { CALL_TIMEOUT_MS = 15000 };
+/* A start takes ten calls; after a restart a thousand resources may want something. */
+enum { CALL_TIMEOUT_MS = 15000, CALLS_PER_SECOND = 200, CALLS_AT_ONCE = 400 };
 
 /* --- leading --- */
 
@@ -67,9 +68,11 @@ static void make_metrics(struct operator *operator)
 
 static struct kube_client *connect_client(const struct settings *settings, int64_t timeout_ms, struct error *err)
 {
+    struct kube_client_options options = { .calls_per_second = CALLS_PER_SECOND, .burst = CALLS_AT_ONCE, .timeout_ms = timeout_ms,
+                                            .relist_ms = (int64_t)settings->kubernetes_relist_s * 1000 };
     struct kube_config *config = kube_config_load(settings->kubernetes_kubeconfig, err);
 
-    return config ? kube_client_new(config, &(struct kube_client_options){ .timeout_ms = timeout_ms }, err) : NULL;
+    return config ? kube_client_new(config, &options, err) : NULL;
 }
 
 /* The lease has a client of its own: renewing must not wait behind anything. */

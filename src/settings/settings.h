@@ -80,6 +80,7 @@ struct settings {
         *kubernetes_crd_group, *kubernetes_crd_version;
     bool kubernetes_network_policy;     /* guests are fenced in by a NetworkPolicy of ours */
     unsigned kubernetes_unschedulable_s;        /* how long a pod may find no node before its start fails */
+    unsigned kubernetes_relist_s;               /* how often everything is listed although the watches tell of changes */
     json_t *kubernetes_labels, *kubernetes_pod_security_context, *kubernetes_container_security_context,
         *kubernetes_node_selector, *kubernetes_tolerations;
     struct text_list operator_namespaces;       /* empty: kubernetes_namespace only */

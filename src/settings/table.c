@@ -133,6 +133,8 @@ const struct setting settings_table[] = {
       .help = "a NetworkPolicy lets only the orchestrator in to guests, and guests not to metadata, the API server and each other" },
     { NAME("KUBERNETES_UNSCHEDULABLE_SECONDS"), .type = &type_seconds, AT(kubernetes_unschedulable_s), .fallback = "15", .max = DAY,
       .help = "how long a pod may find no node before its start fails; give more where nodes are added on demand" },
+    { NAME("KUBERNETES_RELIST_SECONDS"), .type = &type_seconds, AT(kubernetes_relist_s), .fallback = "600", .min = 1, .max = DAY,
+      .help = "everything is listed anew so often, in case that an event was lost on its way" },
     { NAME("KUBERNETES_CRD_GROUP"), .type = &type_text, AT(kubernetes_crd_group), .fallback = "openwebui.com",
       .check = check_dns_name, .help = "API group of the Terminal resource" },
     { NAME("KUBERNETES_CRD_VERSION"), .type = &type_text, AT(kubernetes_crd_version), .fallback = "v1alpha1",

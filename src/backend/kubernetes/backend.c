@@ -110,7 +110,8 @@ static const struct backend_ops kubernetes_ops = {
 
 struct backend *kubernetes_backend_new(const struct settings *settings, struct error *err)
 {
-    struct kube_client_options options = { .calls_per_second = CALLS_PER_SECOND, .burst = CALLS_AT_ONCE };
+    struct kube_client_options options = { .calls_per_second = CALLS_PER_SECOND, .burst = CALLS_AT_ONCE,
+                                            .relist_ms = (int64_t)settings->kubernetes_relist_s * 1000 };
     struct kube_config *config = kube_config_load(settings->kubernetes_kubeconfig, err);
     struct kube_client *client = config ? kube_client_new(config, &options, err) : NULL;
 

@@ -178,6 +178,8 @@ void picture_free(struct kubernetes *k);
 extern const struct kube_handler picture_handler;       /* context: struct listener */
 /* What a call of ours got to see of a Secret or Service, before the event comes. */
 void picture_note(struct kubernetes *k, enum kind kind, const json_t *object);
+/* The API server says that this very pod is no more, whatever the watch has told. */
+void picture_forget_pod(struct kubernetes *k, const char *name, const char *uid);
 void picture_forget(struct kubernetes *k, enum kind kind, const char *name, const char *uid);
 /* (locked) */
 struct pod_entry *picture_pod(const struct kubernetes *k, const char *name);

@@ -382,6 +382,14 @@ void picture_forget(struct kubernetes *k, enum kind kind, const char *name, cons
         remove_object(k, kind, known);
 }
 
+void picture_forget_pod(struct kubernetes *k, const char *name, const char *uid)
+{
+    WITH_PICTURE(k);
+    struct pod_entry *pod = picture_pod(k, name);
+    if (pod && strcmp(pod->uid, uid) == 0)
+        remove_pod(k, pod);
+}
+
 /* --- what the informers tell --------------------------------------------------------------------------------- */
 
 static void listing_begin(void *context)

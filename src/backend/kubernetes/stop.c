@@ -41,6 +41,7 @@ static int remove_pod(struct kubernetes *k, const struct terminal_ref *ref, cons
         return 0;
     if (err->class != ERR_NOT_FOUND && err->class != ERR_CONFLICT)
         return error_wrap(err, "deleting the pod %s", name);
+    picture_forget_pod(k, name, uid);
     picture_tell_absent(k, name, ref->key);
     return 0;
 }

@@ -22,11 +22,16 @@ OURS = (SESSION, "golden-", "alice-jwt")
 
 def pytest_addoption(parser):
     parser.addoption("--backend", choices=("docker", "kubernetes", "kubernetes-operator"), default=os.environ.get("TERMINALS_TEST_BACKEND", "docker"))
+    parser.addoption("--lifecycle", action="store_true", help="only the files about terminals themselves, which no other engine's run stands for")
+
+
+LIFECYCLE = ("test_life", "test_idle_reset", "test_caps", "test_adoption", "test_kubernetes")
 
 
 def pytest_collection_modifyitems(config, items):
-    backend = config.getoption("--backend")
-    left_out = [item for item in items if item.get_closest_marker("docker" if backend != "docker" else "kubernetes")]
+    foreign = "kubernetes" if config.getoption("--backend") == "docker" else "docker"
+    only = LIFECYCLE if config.getoption("--lifecycle") else ""
+    left_out = [item for item in items if item.get_closest_marker(foreign) or only and not item.path.name.startswith(only)]
     items[:] = [item for item in items if item not in left_out]
     config.hook.pytest_deselected(items=left_out)
 

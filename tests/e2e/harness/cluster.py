@@ -54,6 +54,8 @@ class Api:
 class Cluster:
     backend = "kubernetes"
     name_prefix = "terminal"
+    crowd = 20
+    default_limits = (None, None)
     notices_within = 6          # the kubelet looks once a second, and then starts the container again
 
     def __init__(self, namespace):
@@ -236,6 +238,8 @@ class Cluster:
 class OperatedCluster(Cluster):
     """The backend kubernetes-operator, with one operator for the whole session."""
     backend = "kubernetes-operator"
+    crowd = 14                          # the resource asks for a tenth of a core each, and the node has two
+    default_limits = (1.0, 1 << 30)     # the resource's
 
     def open(self, image):
         self.kubectl("apply", "-f", str(MANIFESTS / "crd.yaml"))

@@ -12,6 +12,8 @@ class Engine:
     engines too has its counterpart in cluster.py."""
     backend = "docker"
     name_prefix = "terminals"
+    crowd = 20                  # terminals that it can run at once
+    default_limits = (None, None)       # cores and bytes where neither a policy nor a setting limits
     notices_within = 0          # seconds from the end of a guest's processes until the engine tells
 
     def __init__(self, host=None):

@@ -323,12 +323,11 @@ static void tell_refusal(struct job *job, const struct error *why)
 {
     enum reason reason = reason_of(why->class);
     struct error err;
-    struct record *record = job->record;
 
     if (reason == REASON_NONE || job->decision.step == STEP_WRITE_STATUS)
         return;
     delay_replacement(job);
-    if (job->phase == PHASE_ERROR && job->reason == reason && record->status_message && strcmp(record->status_message, why->text) == 0)
+    if (job->phase == PHASE_ERROR && job->reason == reason && job->told && strcmp(job->told, why->text) == 0)
         return;
     free(job->message);
     job->message = xstrdup(why->text);

@@ -94,6 +94,7 @@ struct job {
     struct origin origin;
     json_t *spec;
     char *version, *status, *reset_wanted, *message;
+    char *told;                         /* the message that the status has */
     char uid[UID_SIZE], spec_hash[HASH_SIZE], key_hash[HASH_SIZE];
     char child_uid[UID_SIZE];           /* of the object that the step is about */
     uint64_t child_version;

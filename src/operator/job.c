@@ -30,6 +30,7 @@ void job_begin(struct job *job, struct operator *operator, struct record *record
         .spec = record->spec ? json_read(str_from(record->spec), NULL) : json_object(),
         .version = copy_or_null(record->version_text), .status = copy_or_null(record->status),
         .reset_wanted = copy_or_null(record->reset_wanted), .message = copy_or_null(decision->status.message),
+        .told = copy_or_null(record->status_message),
         .child_version = child->version, .phase = record->phase, .reason = record->reason,
         .condition_ready = record->condition_ready, .condition_since_us = record->condition_since_us,
         .last_activity_us = record->last_activity_us, .generation = record->generation,
@@ -52,4 +53,5 @@ void job_end(struct job *job)
     free(job->status);
     free(job->reset_wanted);
     free(job->message);
+    free(job->told);
 }

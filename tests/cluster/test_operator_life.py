@@ -3,7 +3,7 @@ import datetime
 
 import pytest
 
-from kube import GUEST, Refused, Kube, condition, is_ready, phase, terminal, wait_for, wait_phase
+from kube import GUEST, Kube, condition, phase, terminal, wait_for, wait_phase
 
 
 def ago(minutes):
@@ -119,7 +119,8 @@ def test_another_user_does_not_get_the_home(kube, operator):
     kube.delete("terminal", "owned")
     kube.apply(terminal("owned", user="mallory"))
     found = wait_phase(kube, "owned", "Error")
-    assert condition(found)["reason"] == "NameTaken" and kube.get("pod", "owned-pod") is None
+    assert condition(found)["reason"] == "NameTaken"
+    wait_for("alice's pod goes, and no other comes", lambda: kube.get("pod", "owned-pod") is None, 30)
 
 
 def test_homes_of_deleted_resources_end_after_their_time(kube, make):

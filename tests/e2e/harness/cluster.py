@@ -270,6 +270,11 @@ class OperatedCluster(Cluster):
             return self.api.call("GET", self.path(kind))["items"]
         return super().list(kind)
 
+    def labels_of(self, name):
+        """The resource carries them all, its pod only the original's."""
+        resource = self.api.call("GET", self.path("terminals", name))["metadata"]
+        return {**resource["labels"], **super().labels_of(name)}
+
     def clean(self, prefixes):
         prefixes = prefixes if isinstance(prefixes, tuple) else (prefixes,)
         for terminal in self.list("terminals"):

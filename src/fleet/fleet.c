@@ -113,12 +113,28 @@ void fleet_free(struct fleet *fleet)
     free(fleet);
 }
 
+/* Right after the first listing the guests that run have not answered yet: who polled one now would be told that it does not run. */
+static bool has_settled(struct fleet *fleet)
+{
+    if (fleet->settled_once)
+        return true;
+    size_t position = 0;
+    if (clock_monotonic_ms() - fleet->listed_at_ms < SETTLE_MS)
+        for (struct terminal *terminal; (terminal = table_next(fleet, &position));)
+            if (terminal->observed.phase == OBSERVED_RUNNING && !terminal->own_start &&
+                (terminal->phase == TERMINAL_ABSENT || terminal->phase == TERMINAL_STARTING))
+                return false;
+    return fleet->settled_once = true;
+}
+
 bool fleet_is_ready(struct fleet *fleet, struct error *err)
 {
     WITH_LOCK(fleet);
-    if (fleet->listed)
+    if (fleet->listed && has_settled(fleet))
         return true;
-    if (fleet->unreachable && err)
+    if (fleet->listed)
+        error_set(err, ERR_UNAVAILABLE, "the terminals that run are being taken over");
+    else if (fleet->unreachable && err)
         *err = fleet->unreachable_reason;
     else
         error_set(err, ERR_UNAVAILABLE, "the engine has not listed its terminals yet");

@@ -35,7 +35,7 @@ void fleet_dismiss_callers(struct fleet *fleet);
 /* Stops timers and threads, waits for backend calls in flight, writes the last activity, leaves guests running, frees. Waiters are
  * answered ERR_UNAVAILABLE; nobody may be inside a call of the fleet. */
 void fleet_free(struct fleet *fleet);
-/* True once the backend has answered with a complete listing. When false, `err` (may be NULL) says what is wrong so far. */
+/* True once the backend has answered with a complete listing and the guests that run have been asked, too. When false, `err` (may be NULL) says what is wrong so far. */
 bool fleet_is_ready(struct fleet *fleet, struct error *err);
 
 /* --- for the gateway (any thread, never blocks) ---------------------------------------------------------------- */

@@ -23,6 +23,7 @@ enum {
     FIRST_RETRY_MS = 100,
     LONGEST_RETRY_MS = 30000,
     SUSPECT_MS = 10000,             /* how long a suspect may refuse connections */
+    SETTLE_MS = 1000,               /* how long guests found at our start may take to answer before we are ready without them */
     IDLE_SWEEP_MS = 5000,
     RESET_SWEEP_MS = 60000,
 };
@@ -41,6 +42,8 @@ struct fleet {
     /* the engine */
     struct observer observer;
     bool listed;                        /* one listing was complete */
+    int64_t listed_at_ms;               /* … then */
+    bool settled_once;                  /* the guests that it found running have answered, or had their time to */
     bool listing_open;
     uint64_t listing;                   /* number of the last that began */
     bool unreachable;

@@ -169,6 +169,8 @@ static void listing_end(struct observer *observer)
     fleet->listing_open = false;
     bool first = !fleet->listed;
     fleet->listed = true;
+    if (first)
+        fleet->listed_at_ms = clock_monotonic_ms();
     fleet->unreachable = false;
     size_t position = 0;
     for (struct terminal *terminal; (terminal = table_next(fleet, &position));) {

@@ -297,6 +297,35 @@ static void running_guests_are_adopted_with_their_own_key(void **state)
     route_unref(route);
 }
 
+static void ready_means_that_the_guests_that_run_can_be_reached(void **state)
+{
+    struct fixture *f = *state;
+    f->engine.lose_events = true;
+    for (int i = 0; i < 20; i++) {
+        char user[8];
+        snprintf(user, sizeof user, "u%d", i);
+        guest_appears(f, user);
+    }
+    fleet_begin(f);
+    EVENTUALLY(is_listed(f));
+    for (int i = 0; i < 20; i++) {
+        char user[8];
+        snprintf(user, sizeof user, "u%d", i);
+        assert_true(has_route(f, user));
+    }
+}
+
+static void guests_that_do_not_answer_hold_up_nobody(void **state)
+{
+    struct fixture *f = *state;
+    f->engine.never_ready = true;
+    guest_appears(f, "ann");
+    int64_t began_ms = clock_monotonic_ms();
+    fleet_begin(f);
+    EVENTUALLY(is_listed(f));
+    assert_true(clock_monotonic_ms() - began_ms < 2500);
+}
+
 static void a_want_before_the_listing_finds_the_guest_that_runs(void **state)
 {
     struct fixture *f = *state;
@@ -515,6 +544,8 @@ int main(void)
         CASE(an_engine_that_was_never_reached_refuses_wants_with_its_text),
         CASE(routes_stay_when_the_engine_goes),
         CASE(running_guests_are_adopted_with_their_own_key),
+        CASE(ready_means_that_the_guests_that_run_can_be_reached),
+        CASE(guests_that_do_not_answer_hold_up_nobody),
         CASE(a_want_before_the_listing_finds_the_guest_that_runs),
         CASE(a_crash_and_restart_of_ours_finds_everything_again),
         CASE(a_guest_that_ends_takes_its_route_along_and_is_started_anew),

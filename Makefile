@@ -15,7 +15,7 @@ run: build ## build, make sure of an engine and a guest image, and serve on port
 	 TERMINALS_IMAGE=$$image exec tools/with-docker build/terminals serve
 
 test: ## every test there is, against the real engine and guest included; ends with "N passed, N failed"
-	@tools/install-packages build test docker
+	@tools/install-packages build test docker go
 	@tools/ensure-docker
 	@tools/with-docker tools/run-tests unit fuzz e2e cluster e2e-kubernetes
 
@@ -43,12 +43,12 @@ e2e: ## only the end-to-end tests; ARGS is passed to pytest
 	@tools/with-docker tools/run-tests e2e
 
 cluster: ## only the tests on a Kubernetes cluster of their own, which is started and ended
-	@tools/install-packages build test docker
+	@tools/install-packages build test docker go
 	@tools/ensure-docker
 	@tools/with-docker tools/run-tests cluster
 
 e2e-kubernetes: ## the end-to-end tests over both Kubernetes backends; ARGS is passed to pytest
-	@tools/install-packages build test docker
+	@tools/install-packages build test docker go
 	@tools/ensure-docker
 	@tools/with-docker tools/run-tests e2e-kubernetes
 

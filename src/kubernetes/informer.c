@@ -35,6 +35,7 @@ struct kube_informer {
     char version[64];                           /* "" = has to list */
     int64_t backoff_ms;
     int64_t relist_at_ms;                       /* monotonic: when the watches are not trusted any longer */
+    bool opened;                                /* the stream has begun */
     bool told, answering;                       /* what reachable() was told last */
     struct error last_error;
 };
@@ -154,7 +155,13 @@ static bool list_all(struct kube_informer *informer)
 
 /* --- watching ------------------------------------------------------------------------------------------------ */
 
-static void take_opened(void *context) { tell_reachable(context); }
+static void take_opened(void *context)
+{
+    struct kube_informer *informer = context;
+
+    informer->opened = true;
+    tell_reachable(informer);
+}
 
 static void take_event(void *context, enum kube_watch_type type, const json_t *object)
 {
@@ -164,7 +171,8 @@ static void take_event(void *context, enum kube_watch_type type, const json_t *o
         informer->handler.object(informer->context, object, type == KUBE_DELETED);
 }
 
-/* The server may only be away, or it may not like what we ask for; then listing again shows whether it is the version. */
+/* The server may only be away, or it may not like what we ask for; then listing again shows whether it is the version. A stream that broke says nothing
+ * yet: the next attempt shows whether anybody is there. */
 static void take_failure(struct kube_informer *informer, const struct error *err)
 {
     bool away = err->class == ERR_UNAVAILABLE || err->class == ERR_TIMEOUT || err->class == ERR_LIMIT;
@@ -180,7 +188,10 @@ static void take_failure(struct kube_informer *informer, const struct error *err
     }
     if (!away)
         informer->version[0] = '\0';
-    tell_unreachable(informer, err);
+    if (informer->opened && away)
+        log_debug("a stream of events broke", LOG_STR("resource", informer->resource->plural), LOG_ERR(err));
+    else
+        tell_unreachable(informer, err);
     back_off(informer);
 }
 
@@ -189,6 +200,7 @@ static void watch_once(struct kube_informer *informer)
     struct kube_watching watching = { take_opened, take_event, is_watched_enough, informer };
     struct error err = { 0 };
     int64_t began_ms = clock_monotonic_ms();
+    informer->opened = false;
     int result = kube_watch_run(informer->client, informer->resource, informer->namespace, informer->selector, informer->version, &watching, &err);
     int64_t lasted_ms = clock_monotonic_ms() - began_ms;
 

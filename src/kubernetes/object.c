@@ -5,6 +5,7 @@
 
 #include "base/json.h"
 #include "base/secret.h"
+#include "kubernetes/terminal.h"
 
 #define LABEL_VALUE_MAX 63
 
@@ -72,3 +73,18 @@ char *kube_label_value(const char *value)
     sha256_hex(str_from(value), digest);
     return xasprintf("h-%.40s", digest);
 }
+
+/* Needs no more of the image than a shell and rm, follows no link, and is content only when nothing is left. What another user owns in there (sudo
+ * makes it so) is tried again as root where the image allows that. A file system's own lost+found stays. */
+const char kube_empty_home_script[] =
+    "cd " TERMINAL_HOME " || exit 1\n"
+    "left() { for f in * .[!.]* ..?*; do\n"
+    "  if [ -e \"$f\" ] || [ -L \"$f\" ]; then [ \"$f\" = lost+found ] || return 0; fi\n"
+    "done; return 1; }\n"
+    "empty() { for f in * .[!.]* ..?*; do\n"
+    "  if [ -e \"$f\" ] || [ -L \"$f\" ]; then [ \"$f\" = lost+found ] || $1 rm -rf -- \"$f\"; fi\n"
+    "done; }\n"
+    "empty 2>/dev/null\n"
+    "if left; then chmod -R u+rwX . 2>/dev/null; empty; fi\n"
+    "if left && command -v sudo >/dev/null 2>&1; then empty 'sudo -n'; fi\n"
+    "if left; then echo 'the home could not be emptied:' >&2; ls -lA >&2; exit 1; fi\n";

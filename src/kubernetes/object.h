@@ -24,4 +24,7 @@ char *kube_label_value(const char *value) MUST_CHECK;
  * `volumeMounts`, `volumes` merge by `name` (volumeMounts by mountPath); other lists: the generated one wins where it is there. The caller owns the result. */
 json_t *kube_merge_template(const json_t *generated, const json_t *template) MUST_CHECK;
 
+/* What a pod that empties a home runs in `/bin/sh -c`, with the home mounted at TERMINAL_HOME. Fails when something is left. */
+extern const char kube_empty_home_script[];
+
 #endif

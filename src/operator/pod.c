@@ -325,9 +325,7 @@ json_t *child_reset_pod(const struct origin *origin, struct error *err)
 {
     json_t *container = container_of(origin), *labels;
 
-    json_object_set_new(container, "command", json_pack("[s, s, s]", "/bin/sh", "-c",
-        "cd " TERMINAL_HOME " && chmod -R u+rwX . ; find . -xdev -mindepth 1 ! -path './lost+found*' -delete; "
-        "[ -z \"$(ls -A . | grep -vx 'lost+found')\" ]"));
+    json_object_set_new(container, "command", json_pack("[s, s, s]", "/bin/sh", "-c", kube_empty_home_script));
     json_object_set_new(container, "name", json_string("reset"));
     json_object_del(container, "env");
     json_object_del(container, "ports");

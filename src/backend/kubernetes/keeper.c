@@ -13,6 +13,7 @@
 #define LEFT_MS 120000
 #define WIPE_LEFT_MS 60000
 #define KEY_GRACE_MS 5000
+#define FAILED_MS 5000
 #define POLICY_MS 600000
 
 enum duty { DUTY_READ_SECRET, DUTY_MAKE_SECRET, DUTY_MAKE_SERVICE, DUTY_REMOVE_REST, DUTY_REMOVE_SERVICE, DUTY_REMOVE_WIPE };
@@ -263,6 +264,18 @@ static int perform(struct kubernetes *k, const struct task *task, struct error *
     return 0;
 }
 
+/* Whatever was due still is at the next round, which comes soon; but of a Secret it is remembered that it was read. */
+static void repeat(struct round *round, const struct task *task, const struct error *why)
+{
+    log_warning("something could not be put right; it is tried again", LOG_STR("terminal", task->name), LOG_ERR(why));
+    if (round->now + FAILED_MS < round->next)
+        round->next = round->now + FAILED_MS;
+    WITH_PICTURE(round->k);
+    struct pod_entry *pod = task->duty == DUTY_READ_SECRET ? picture_pod(round->k, task->name) : NULL;
+    if (pod)
+        pod->secret_was_read = false;
+}
+
 static void perform_all(struct round *round)
 {
     struct error err;
@@ -271,7 +284,7 @@ static void perform_all(struct round *round)
         struct task *task = round->tasks;
         round->tasks = task->next;
         if (!atomic_load(&round->k->stopping) && perform(round->k, task, &err) < 0)
-            log_warning("something could not be put right; it is tried again", LOG_STR("terminal", task->name), LOG_ERR(&err));
+            repeat(round, task, &err);
         free_task(task);
     }
 }

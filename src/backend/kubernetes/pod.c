@@ -250,28 +250,13 @@ json_t *default_cleaner(const struct settings *settings, const char *image)
     return cleaner;
 }
 
-/* Needs no more of the image than a shell and rm, follows no link, and is content only when nothing is left. What another user owns in there (sudo
- * makes it so) is tried again as root where the image allows that. A file system's own lost+found stays. */
-static const char wipe_script[] =
-    "cd " GUEST_HOME " || exit 1\n"
-    "left() { for f in * .[!.]* ..?*; do\n"
-    "  if [ -e \"$f\" ] || [ -L \"$f\" ]; then [ \"$f\" = lost+found ] || return 0; fi\n"
-    "done; return 1; }\n"
-    "empty() { for f in * .[!.]* ..?*; do\n"
-    "  if [ -e \"$f\" ] || [ -L \"$f\" ]; then [ \"$f\" = lost+found ] || $1 rm -rf -- \"$f\"; fi\n"
-    "done; }\n"
-    "empty 2>/dev/null\n"
-    "if left; then chmod -R u+rwX . 2>/dev/null; empty; fi\n"
-    "if left && command -v sudo >/dev/null 2>&1; then empty 'sudo -n'; fi\n"
-    "if left; then echo 'the home could not be emptied:' >&2; ls -lA >&2; exit 1; fi\n";
-
 json_t *wipe_body(const struct terminal_key *key, const struct pod_plan *plan, const json_t *cleaner)
 {
     json_t *pod_spec = json_deep_copy(cleaner), *container = json_object_get(pod_spec, "container"), *metadata;
 
     json_incref(container);
     json_object_del(pod_spec, "container");
-    json_object_update_new(container, json_pack("{s:s, s:[s, s, s], s:s, s:[o], s:o}", "name", "wipe", "command", "/bin/sh", "-c", wipe_script,
+    json_object_update_new(container, json_pack("{s:s, s:[s, s, s], s:s, s:[o], s:o}", "name", "wipe", "command", "/bin/sh", "-c", kube_empty_home_script,
                                                 "workingDir", "/", "volumeMounts", home_mount(plan), "resources",
                                                 json_pack("{s:{s:s, s:s}, s:{s:s, s:s}}", "requests", "cpu", "10m", "memory", "32Mi",
                                                           "limits", "cpu", "1", "memory", "256Mi")));

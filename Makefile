@@ -4,10 +4,10 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 
-.PHONY: help run test build guest-image unit fuzz e2e image test-open-webui bench clean
+.PHONY: help run test build guest-image unit fuzz e2e cluster e2e-kubernetes image test-open-webui bench clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-15s %s\n' "$$name" "$$text"; done
 
 run: build ## build, make sure of an engine and a guest image, and serve on port 3000 (Ctrl-C ends it)
 	@tools/ensure-docker
@@ -15,9 +15,9 @@ run: build ## build, make sure of an engine and a guest image, and serve on port
 	 TERMINALS_IMAGE=$$image exec tools/with-docker build/terminals serve
 
 test: ## every test there is, against the real engine and guest included; ends with "N passed, N failed"
-	@tools/install-packages build test docker
+	@tools/install-packages build test docker go
 	@tools/ensure-docker
-	@tools/with-docker tools/run-tests unit fuzz e2e
+	@tools/with-docker tools/run-tests unit fuzz e2e cluster e2e-kubernetes
 
 build: ## build/terminals
 	@tools/install-packages build
@@ -42,10 +42,20 @@ e2e: ## only the end-to-end tests; ARGS is passed to pytest
 	@tools/ensure-docker
 	@tools/with-docker tools/run-tests e2e
 
+cluster: ## only the tests on a Kubernetes cluster of their own, which is started and ended
+	@tools/install-packages build test docker go
+	@tools/ensure-docker
+	@tools/with-docker tools/run-tests cluster
+
+e2e-kubernetes: ## the end-to-end tests over both Kubernetes backends; ARGS is passed to pytest
+	@tools/install-packages build test docker go
+	@tools/ensure-docker
+	@tools/with-docker tools/run-tests e2e-kubernetes
+
 image: ## the Docker image "terminals"
 	@tools/install-packages docker
 	@tools/ensure-docker
-	@tools/with-docker docker build -f deploy/docker/Dockerfile -t terminals .
+	@tools/with-docker docker build -f deploy/docker/Dockerfile -t terminals -t terminals:$$(cat VERSION) .
 
 test-open-webui: ## the panel, files and settings of a real Open WebUI (installs 7 GB into the tests' cache)
 	@tools/install-packages build test docker

@@ -11,6 +11,7 @@ struct command {
 
 static const struct command commands[] = {
     { "serve", "serve terminals over HTTP", command_serve },
+    { "operator", "run Terminal resources on Kubernetes", command_operator },
     { "db", "look at, upgrade or stamp the database's schema", command_db },
     { "config", "show the effective settings", command_config },
     { "doctor", "check what the service needs and say what to do", command_doctor },

@@ -5,6 +5,7 @@
 #include "base/defs.h"
 
 int command_serve(int argc, char **argv);
+int command_operator(int argc, char **argv);
 int command_db(int argc, char **argv);
 int command_config(int argc, char **argv);
 int command_doctor(int argc, char **argv);

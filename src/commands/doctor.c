@@ -12,6 +12,7 @@
 #include "store/store.h"
 
 #define OPEN_WEBUI_TIMEOUT_MS 10000
+#define OWN_TIMEOUT_MS 2000
 
 struct doctor {
     unsigned failures;
@@ -154,12 +155,29 @@ static const char *port_fix(int number)
 {
     switch (number) {
     case EADDRINUSE:
-        return "if this is not `terminals serve` itself, stop what listens there or set TERMINALS_PORT";
+        return "stop what listens there, or set TERMINALS_PORT";
     case EACCES:
         return "ports below 1024 need CAP_NET_BIND_SERVICE: set TERMINALS_PORT to a higher one";
     default:
         return "set TERMINALS_HOST to an address of this machine";
     }
+}
+
+/* Whether the service itself holds the port: it alone answers so, without asking who calls. */
+static bool is_served(const struct settings *settings)
+{
+    bool everywhere = strcmp(settings->host, "0.0.0.0") == 0 || strcmp(settings->host, "::") == 0;
+    cleanup_free char *url = xasprintf(strchr(settings->host, ':') && !everywhere ? "http://[%s]:%u/health" : "http://%s:%u/health",
+                                       everywhere ? "127.0.0.1" : settings->host, settings->port);
+    cleanup_http_answer struct http_answer answer = { 0 };
+    struct http_client *client = http_client_new(&(struct http_client_options){ .no_proxy_env = true });
+    struct http_call call = { .method = "GET", .url = url, .timeout_ms = OWN_TIMEOUT_MS, .max_response = 1024 };
+    struct error err;
+    bool served = http_client_call(client, &call, &answer, &err) == 0 && answer.status == 200 && buf_str(&answer.body).len > 0 &&
+                  str_equal_text(str_trim(buf_str(&answer.body)), "{\"status\":true}");
+
+    http_client_free(client);
+    return served;
 }
 
 static void check_port(struct doctor *doctor, const struct settings *settings)
@@ -179,6 +197,11 @@ static void check_port(struct doctor *doctor, const struct settings *settings)
     freeaddrinfo(addresses);
     if (number == 0) {
         report_ok(doctor, "port", where);
+        return;
+    }
+    if (number == EADDRINUSE && is_served(settings)) {
+        cleanup_free char *ours = xasprintf("%s, where the service answers", where);
+        report_ok(doctor, "port", ours);
         return;
     }
     cleanup_free char *detail = xasprintf("%s: %s", where, strerror(number));

@@ -31,6 +31,8 @@ void reconcile_begin_start(struct fleet *fleet, struct terminal *terminal)
 void reconcile_begin_stop(struct fleet *fleet, struct terminal *terminal, enum stop_reason reason, bool reset)
 {
     terminal->reset_requested = terminal->reset_requested || reset;
+    if (terminal->phase == TERMINAL_STOPPING && reason != STOP_ENDED)
+        terminal->stop_reason = reason;
     if (terminal->phase != TERMINAL_STOPPING) {
         terminal->wanted = WANTED_GONE;
         terminal->stop_reason = reason;
@@ -286,10 +288,27 @@ static void step_after_stop(struct fleet *fleet, struct terminal *terminal)
         finish_stop(fleet, terminal);
 }
 
+/* Something that had ended was to be cleared away, and meanwhile another replica, or the engine by itself, has put one that lives in its place. */
+static bool was_replaced(const struct terminal *terminal)
+{
+    bool lives = terminal->observed.phase == OBSERVED_STARTING || terminal->observed.phase == OBSERVED_RUNNING;
+    return lives && terminal->phase == TERMINAL_STOPPING && terminal->stop_reason == STOP_ENDED && !terminal->reset_requested;
+}
+
+static void use_replacement(struct fleet *fleet, struct terminal *terminal)
+{
+    workqueue_forget_failures(fleet->queue, &terminal->work);
+    terminal->wanted = WANTED_AS_OBSERVED;
+    begin_adoption(fleet, terminal);
+    end_stop(fleet, terminal, false);
+}
+
 static void step_to_gone(struct fleet *fleet, struct terminal *terminal)
 {
     if (terminal->observed.phase == OBSERVED_ABSENT)
         return step_after_stop(fleet, terminal);
+    if (was_replaced(terminal))
+        return use_replacement(fleet, terminal);
     if (fleet->stops_calling >= MAX_STOPS_CALLING)
         return reconcile_after(fleet, terminal, WAIT_FOR_SLOT_MS);
     int64_t now = clock_monotonic_ms();

@@ -12,18 +12,18 @@
 #define MAX_IDLE_HANDLES 8
 #define MAX_REDIRECTS 5
 #define DEFAULT_CONNECT_TIMEOUT_MS 10000
+#define KEEPALIVE_IDLE_S 30
+#define KEEPALIVE_INTERVAL_S 10
 #define DEFAULT_MAX_RESPONSE (16u << 20)
 
 struct http_client {
     char *unix_socket, *ca_file, *cert_file, *key_file;         /* immutable */
+    char *ca_pem, *server_name, *proxy;                         /* immutable */
     bool insecure, no_proxy_env, follow_redirects;              /* immutable */
     pthread_mutex_t lock;
     CURL *idle[MAX_IDLE_HANDLES];       /* under `lock` */
     size_t idle_count;                  /* under `lock` */
 };
-
-static void cleanup_slist_pointer(struct curl_slist **list) { curl_slist_free_all(*list); }
-#define cleanup_slist __attribute__((cleanup(cleanup_slist_pointer)))
 
 void http_client_global_init(void)
 {
@@ -44,6 +44,9 @@ struct http_client *http_client_new(const struct http_client_options *options)
     client->ca_file = copy_or_null(options->ca_file);
     client->cert_file = copy_or_null(options->cert_file);
     client->key_file = copy_or_null(options->key_file);
+    client->ca_pem = copy_or_null(options->ca_pem);
+    client->server_name = copy_or_null(options->server_name);
+    client->proxy = copy_or_null(options->proxy);
     client->insecure = options->insecure;
     client->no_proxy_env = options->no_proxy_env;
     client->follow_redirects = options->follow_redirects;
@@ -62,6 +65,9 @@ void http_client_free(struct http_client *client)
     free(client->ca_file);
     free(client->cert_file);
     free(client->key_file);
+    free(client->ca_pem);
+    free(client->server_name);
+    free(client->proxy);
     free(client);
 }
 
@@ -119,6 +125,20 @@ static size_t on_body(char *data, size_t size, size_t count, void *context)
     return buf_append(&state->answer->body, data, len) ? len : end_call(state, CALL_TOO_LONG);
 }
 
+/* The empty line that ends a head, or trailers. Heads of 1xx and of redirects that are followed are not the final one. */
+static void on_head_end(struct call_state *state)
+{
+    const struct http_call *call = state->call;
+    long status = status_of(state);
+    bool final = status >= 200 && !(state->follows && status >= 300 && status < 400);
+
+    if (!final || state->head_told)
+        return;
+    state->head_told = true;
+    if (call->on_head)
+        call->on_head(call->context, (int)status);
+}
+
 /* Keeps the one field that callers ask for; a new status line (after a redirect or 100) begins anew. */
 static size_t on_header(char *data, size_t size, size_t count, void *context)
 {
@@ -131,7 +151,8 @@ static size_t on_header(char *data, size_t size, size_t count, void *context)
     else if (line.len > name.len && str_equal_nocase(str_of(line.data, name.len), name)) {
         struct str value = str_trim(str_skip(line, name.len));
         (void)snprintf(state->answer->api_version, sizeof(state->answer->api_version), "%.*s", STR_ARG(value));
-    }
+    } else if (str_trim(line).len == 0)
+        on_head_end(state);
     return line.len;
 }
 
@@ -163,22 +184,48 @@ static void set_connection(CURL *handle, const struct http_client *client)
     curl_easy_setopt(handle, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(handle, CURLOPT_USERAGENT, "terminals/" TERMINALS_VERSION);
     curl_easy_setopt(handle, CURLOPT_TCP_KEEPALIVE, 1L);
+    curl_easy_setopt(handle, CURLOPT_TCP_KEEPIDLE, (long)KEEPALIVE_IDLE_S);
+    curl_easy_setopt(handle, CURLOPT_TCP_KEEPINTVL, (long)KEEPALIVE_INTERVAL_S);
     curl_easy_setopt(handle, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(handle, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
     if (client->unix_socket)
         curl_easy_setopt(handle, CURLOPT_UNIX_SOCKET_PATH, client->unix_socket);
     if (client->no_proxy_env || client->unix_socket)
         curl_easy_setopt(handle, CURLOPT_PROXY, "");
+    curl_easy_setopt(handle, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    if (client->proxy)
+        curl_easy_setopt(handle, CURLOPT_PROXY, client->proxy);
     if (client->follow_redirects) {
         curl_easy_setopt(handle, CURLOPT_FOLLOWLOCATION, 1L);
         curl_easy_setopt(handle, CURLOPT_MAXREDIRS, (long)MAX_REDIRECTS);
     }
 }
 
-static void set_tls(CURL *handle, const struct http_client *client)
+static void set_pem(CURL *handle, CURLoption option, const char *pem)
+{
+    struct curl_blob blob = { .data = (char *)pem, .len = strlen(pem), .flags = CURL_BLOB_COPY };
+
+    curl_easy_setopt(handle, option, &blob);
+}
+
+/* libcurl would trust the system's folder of CAs besides the ones it is given. */
+static void set_authorities(CURL *handle, const struct http_client *client)
 {
     if (client->ca_file)
         curl_easy_setopt(handle, CURLOPT_CAINFO, client->ca_file);
+    if (client->ca_pem)
+        set_pem(handle, CURLOPT_CAINFO_BLOB, client->ca_pem);
+    if (client->ca_file || client->ca_pem)
+        curl_easy_setopt(handle, CURLOPT_CAPATH, NULL);
+}
+
+static void set_tls(CURL *handle, const struct http_client *client, const struct http_call *call)
+{
+    set_authorities(handle, client);
+    if (call->cert_pem && call->key_pem) {
+        set_pem(handle, CURLOPT_SSLCERT_BLOB, call->cert_pem);
+        set_pem(handle, CURLOPT_SSLKEY_BLOB, call->key_pem);
+    }
     if (client->cert_file)
         curl_easy_setopt(handle, CURLOPT_SSLCERT, client->cert_file);
     if (client->key_file)
@@ -211,7 +258,6 @@ static void set_request(CURL *handle, const struct http_call *call)
 {
     int64_t connect_ms = call->connect_timeout_ms > 0 ? call->connect_timeout_ms : DEFAULT_CONNECT_TIMEOUT_MS;
 
-    curl_easy_setopt(handle, CURLOPT_URL, call->url);
     curl_easy_setopt(handle, CURLOPT_TIMEOUT_MS, (long)call->timeout_ms);
     curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms);
     if (strcmp(call->method, "HEAD") == 0) {
@@ -233,6 +279,20 @@ static struct curl_slist *append_header(struct curl_slist *list, const char *hea
     return longer;
 }
 
+/* Everything of a call whose memory libcurl only borrows until the call ends. */
+struct call_memory {
+    struct curl_slist *headers, *connect_to;
+    struct client_alias alias;
+};
+
+static void clear_memory(struct call_memory *memory)
+{
+    curl_slist_free_all(memory->headers);
+    curl_slist_free_all(memory->connect_to);
+    client_alias_clear(&memory->alias);
+}
+#define cleanup_memory __attribute__((cleanup(clear_memory)))
+
 /* The caller's fields; a name with nothing behind it tells libcurl to leave out a field that it would add. */
 static struct curl_slist *header_list(const struct http_call *call)
 {
@@ -246,27 +306,45 @@ static struct curl_slist *header_list(const struct http_call *call)
     return has_type ? list : append_header(list, "Content-Type:");
 }
 
+/* Where the call goes and with which fields. */
+static void set_target(CURL *handle, const struct http_client *client, const struct http_call *call, struct call_memory *memory)
+{
+    memory->headers = header_list(call);
+    if (client->server_name) {
+        memory->alias = client_alias_make(call->url, client->server_name);
+        memory->headers = append_header(memory->headers, memory->alias.host_field);
+        memory->connect_to = append_header(NULL, memory->alias.connect_to);
+        curl_easy_setopt(handle, CURLOPT_CONNECT_TO, memory->connect_to);
+    }
+    curl_easy_setopt(handle, CURLOPT_URL, memory->alias.url ? memory->alias.url : call->url);
+    curl_easy_setopt(handle, CURLOPT_HTTPHEADER, memory->headers);
+}
+
 static void keep_answer(struct call_state *state)
 {
     const char *type = NULL;
+    curl_off_t retry_after_s = 0;
 
     state->answer->status = (int)status_of(state);
     curl_easy_getinfo(state->handle, CURLINFO_CONTENT_TYPE, &type);
     (void)snprintf(state->answer->content_type, sizeof(state->answer->content_type), "%s", type ? type : "");
+    curl_easy_getinfo(state->handle, CURLINFO_RETRY_AFTER, &retry_after_s);
+    state->answer->retry_after_s = retry_after_s;
 }
 
 int http_client_call(struct http_client *client, const struct http_call *call, struct http_answer *answer, struct error *err)
 {
-    cleanup_slist struct curl_slist *headers = header_list(call);
+    cleanup_memory struct call_memory memory = { 0 };
     CURL *handle = take_handle(client);
-    struct call_state state = { .call = call, .answer = answer, .handle = handle, .moved_at_ms = clock_monotonic_ms() };
+    struct call_state state = { .call = call, .answer = answer, .handle = handle, .moved_at_ms = clock_monotonic_ms(),
+                                .follows = client->follow_redirects };
 
     *answer = (struct http_answer){ 0 };
     set_connection(handle, client);
-    set_tls(handle, client);
+    set_tls(handle, client, call);
     set_callbacks(handle, &state);
     set_request(handle, call);
-    curl_easy_setopt(handle, CURLOPT_HTTPHEADER, headers);
+    set_target(handle, client, call, &memory);
 
     CURLcode code = curl_easy_perform(handle);
     keep_answer(&state);

@@ -11,6 +11,9 @@ struct http_client;
 struct http_client_options {
     const char *unix_socket;            /* connect there whatever the URL says; or NULL */
     const char *ca_file, *cert_file, *key_file;         /* TLS; NULL: the system's CAs, no client certificate */
+    const char *ca_pem;                 /* CAs as a PEM text instead of a file; then, as with ca_file, no others are trusted */
+    const char *server_name;            /* what the server's certificate must name, and SNI, instead of the URL's host; or NULL */
+    const char *proxy;                  /* URL of an HTTP or SOCKS proxy, before the environment's; or NULL */
     bool insecure;                      /* do not verify; only for DOCKER_TLS without verify */
     bool no_proxy_env;                  /* ignore http_proxy and friends */
     bool follow_redirects;
@@ -25,12 +28,15 @@ struct http_call {
     const char *const *headers;         /* "Name: value" texts, NULL-terminated; or NULL */
     struct str body;
     bool has_body;
+    const char *cert_pem, *key_pem;     /* client certificate of this call as PEM texts, before the client's files; or NULL */
     int64_t timeout_ms;                 /* of the whole call; 0: none */
     int64_t connect_timeout_ms;         /* 0: 10 s */
     int64_t stall_timeout_ms;           /* no byte for so long; 0: none */
     size_t max_response;                /* bytes; 0: 16 MiB. Longer: ERR_LIMIT */
     /* Streaming: called with each piece of a 2xx body instead of gathering it; false ends the call with ERR_TIMEOUT class "stopped". */
     bool (*on_data)(void *context, struct str data);
+    /* Called once, when the head of the final response is there, before any data. May be NULL. */
+    void (*on_head)(void *context, int status);
     void *context;
     /* Polled at least once a second while the call runs; true ends it in the same way. May be NULL. Gets `context` too. */
     bool (*cancelled)(void *context);
@@ -41,6 +47,7 @@ struct http_answer {
     struct buf body;                    /* the caller frees */
     char content_type[128];             /* "" when there is none */
     char api_version[32];               /* value of an Api-Version field, or "" */
+    int64_t retry_after_s;              /* of a Retry-After field, seconds from now; 0 when there is none */
 };
 static inline void http_answer_clear(struct http_answer *answer) { buf_free(&answer->body); }
 #define cleanup_http_answer __attribute__((cleanup(http_answer_clear)))

@@ -26,7 +26,9 @@ struct policy_limits *policy_limits_new(const struct settings *settings)
 {
     struct policy_limits *limits = xcalloc(1, sizeof(*limits));
 
-    limits->image = xstrdup(settings->image ? settings->image : "");
+    limits->image = copy_or_null(settings->backend != BACKEND_DOCKER ? settings->kubernetes_image : NULL);
+    if (!limits->image)
+        limits->image = xstrdup(settings->image ? settings->image : "");
     set_cap(settings->max_cpu, quantity_parse_cpu, &limits->has_max_cpu, &limits->max_nano_cpus, &limits->max_cpu);
     set_cap(settings->max_memory, quantity_parse_size, &limits->has_max_memory, &limits->max_memory_bytes,
             &limits->max_memory);

@@ -78,9 +78,14 @@ struct settings {
     char *kubernetes_namespace, *kubernetes_image, *kubernetes_storage_class, *kubernetes_storage_size,
         *kubernetes_storage_mode, *kubernetes_service_type, *kubernetes_kubeconfig, *kubernetes_address,
         *kubernetes_crd_group, *kubernetes_crd_version;
+    bool kubernetes_network_policy;     /* guests are fenced in by a NetworkPolicy of ours */
+    unsigned kubernetes_unschedulable_s;        /* how long a pod may find no node before its start fails */
+    unsigned kubernetes_relist_s;               /* how often everything is listed although the watches tell of changes */
     json_t *kubernetes_labels, *kubernetes_pod_security_context, *kubernetes_container_security_context,
         *kubernetes_node_selector, *kubernetes_tolerations;
     struct text_list operator_namespaces;       /* empty: kubernetes_namespace only */
+    unsigned operator_port;
+    unsigned operator_pvc_retention_hours;      /* 0: homes are kept for ever */
 
     enum log_level log_level;
     bool log_json;

@@ -1,4 +1,8 @@
-"""Fixtures of the end-to-end tests. They run one after the other: two services on one engine see each other's terminals."""
+"""Fixtures of the end-to-end tests. They run one after the other: two services on one engine see each other's terminals.
+
+With `--backend kubernetes` or `kubernetes-operator` (or TERMINALS_TEST_BACKEND) the same tests run on the cluster that KUBECONFIG names; those about
+Docker itself (mark `docker`) are left out."""
+import os
 import re
 import secrets
 
@@ -6,6 +10,7 @@ import pytest
 
 from harness import images
 from harness.clock import Clock
+from harness.cluster import Cluster, OperatedCluster
 from harness.engine import Engine
 from harness.open_webui import OpenWebUI
 from harness.service import Service
@@ -15,14 +20,38 @@ SESSION = f"e2e-{secrets.token_hex(2)}-"
 OURS = (SESSION, "golden-", "alice-jwt")
 
 
+def pytest_addoption(parser):
+    parser.addoption("--backend", choices=("docker", "kubernetes", "kubernetes-operator"), default=os.environ.get("TERMINALS_TEST_BACKEND", "docker"))
+    parser.addoption("--lifecycle", action="store_true", help="only the files about terminals themselves, which no other engine's run stands for")
+
+
+LIFECYCLE = ("test_life", "test_idle_reset", "test_caps", "test_adoption", "test_kubernetes")
+
+
+def pytest_collection_modifyitems(config, items):
+    foreign = "kubernetes" if config.getoption("--backend") == "docker" else "docker"
+    only = LIFECYCLE if config.getoption("--lifecycle") else ""
+    left_out = [item for item in items if item.get_closest_marker(foreign) or only and not item.path.name.startswith(only)]
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=left_out)
+
+
+def open_engine(backend):
+    if backend == "docker":
+        engine = Engine()
+        engine.run("version")
+        engine.run("image", "inspect", "-f", "{{.Id}}", images.REAL)
+        return engine
+    return (OperatedCluster if backend == "kubernetes-operator" else Cluster)(SESSION.strip("-")).open(images.REAL)
+
+
 @pytest.fixture(scope="session")
-def engine():
-    """The engine that DOCKER_HOST or the default socket names; `make e2e` has seen to it that it runs."""
-    engine = Engine()
-    engine.run("version")
-    engine.run("image", "inspect", "-f", "{{.Id}}", images.REAL)
+def engine(pytestconfig):
+    """What terminals run on: the Docker engine that DOCKER_HOST or the default socket names (`make e2e` has seen to it that it runs), or the cluster."""
+    engine = open_engine(pytestconfig.getoption("--backend"))
     yield engine
     engine.clean(OURS)
+    engine.close()
 
 
 @pytest.fixture

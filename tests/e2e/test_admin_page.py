@@ -6,6 +6,8 @@ import pytest
 from harness.browser import Browser, program
 from harness.client import wait_until
 
+pytestmark = pytest.mark.docker
+
 
 @pytest.mark.parametrize("path,kind", [("/", "text/html"), ("/favicon.svg", "image/svg+xml")])
 def test_page_is_served_without_a_key(service, path, kind):

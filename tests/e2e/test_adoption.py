@@ -14,11 +14,11 @@ def test_restart_adopts_running_terminals(make_service, engine, prefix, tmp_path
     service = make_service(folder=tmp_path / "s")
     user = prefix + "u"
     told = service.post("/execute", user=user, json={"command": "sleep 60"}).json()
-    container = engine.container_of(user)["Id"]
+    container = engine.id_of(user)
     service.stop()
     service = make_service(folder=tmp_path / "s")
     assert [row["id"] for row in service.get("/execute", user=user).json()] == [told["id"]]
-    assert engine.container_of(user)["Id"] == container
+    assert engine.id_of(user) == container
     assert service.terminals(user)[0]["status"] == "running"
 
 
@@ -27,11 +27,11 @@ def test_restart_after_a_power_cut(make_service, engine, prefix, tmp_path):
     user = prefix + "u"
     service.put_policy(prefix + "p", {"env": {"A": "b"}})
     service.run_in_guest(user, "echo kept > mark", policy=prefix + "p")
-    container = engine.container_of(user)["Id"]
+    container = engine.id_of(user)
     service.kill()
     service = make_service(folder=tmp_path / "s")
     assert service.run_in_guest(user, "cat mark; printf $A", policy=prefix + "p") == (0, "kept\nb")
-    assert engine.container_of(user)["Id"] == container
+    assert engine.id_of(user) == container
 
 
 def test_stopped_container_is_replaced_and_the_home_stays(make_service, engine, prefix, tmp_path):
@@ -40,7 +40,7 @@ def test_stopped_container_is_replaced_and_the_home_stays(make_service, engine, 
     service.run_in_guest(user, "echo kept > mark")
     name = engine.containers(user)[0][0]
     service.stop()
-    engine.run("stop", "-t", "1", name)
+    engine.stop(name)
     service = make_service(folder=tmp_path / "s")
     assert service.run_in_guest(user, "cat mark") == (0, "kept\n")
     assert len(engine.containers(user)) == 1
@@ -63,6 +63,7 @@ def original_container(engine, user, policy="default", context="default", labels
     return name, engine.run(*arguments, "open-terminal:local")
 
 
+@pytest.mark.docker
 @pytest.mark.parametrize("context", ["default", "chat:c1"])
 def test_originals_container_is_adopted(make_service, engine, prefix, context):
     user = prefix + "u"
@@ -70,11 +71,12 @@ def test_originals_container_is_adopted(make_service, engine, prefix, context):
     engine.run("exec", name, "sh", "-c", "echo from-before > /home/user/mark")
     service = make_service()
     assert service.run_in_guest(user, "cat mark", context=context) == (0, "from-before\n")
-    assert engine.container_of(user)["Id"] == container
+    assert engine.id_of(user) == container
     row = service.terminals(user)[0]
     assert (row["instance_name"], row["context_id"], row["status"]) == (name, context, "running")
 
 
+@pytest.mark.docker
 def test_originals_container_under_a_changed_slug_is_adopted_by_its_own_key_only(make_service, engine, prefix):
     """`a_b` and `a-b` share a name in the original; only the policy that the label names gets the container."""
     user, policy = prefix + "u", prefix[:9] + "a_b"
@@ -95,6 +97,7 @@ def test_originals_container_under_a_changed_slug_is_adopted_by_its_own_key_only
     assert len({row[0] for row in engine.containers(user)}) == 2
 
 
+@pytest.mark.docker
 def test_name_taken_by_another_key_is_not_adopted(make_service, engine, prefix):
     user = prefix + "u"
     name, container = original_container(engine, prefix + "stranger", name=names.original_name(user))
@@ -104,6 +107,7 @@ def test_name_taken_by_another_key_is_not_adopted(make_service, engine, prefix):
     assert engine.inspect(name)["Id"] == container
 
 
+@pytest.mark.docker
 def test_name_taken_by_a_container_that_is_not_ours_is_left_alone(service, engine, prefix):
     user = prefix + "u"
     name = names.original_name(user)
@@ -116,6 +120,7 @@ def test_name_taken_by_a_container_that_is_not_ours_is_left_alone(service, engin
         engine.run("rm", "-f", name)
 
 
+@pytest.mark.docker
 def test_unlabelled_containers_are_never_touched(make_service, engine, prefix):
     name = prefix + "bystander"
     engine.run("run", "-d", "--name", name, "open-terminal:local")
@@ -129,6 +134,7 @@ def test_unlabelled_containers_are_never_touched(make_service, engine, prefix):
         engine.run("rm", "-f", name)
 
 
+@pytest.mark.docker
 def test_home_directory_of_the_original_is_found_again(make_service, engine, prefix, tmp_path):
     homes = tmp_path / "homes"
     user = prefix + "u"
@@ -140,6 +146,7 @@ def test_home_directory_of_the_original_is_found_again(make_service, engine, pre
     assert names.original_name(prefix + "new") in {path.name for path in homes.iterdir()}
 
 
+@pytest.mark.docker
 def test_directory_of_homes_may_have_another_name_on_the_engines_host(make_service, engine, prefix, tmp_path):
     (tmp_path / "here").mkdir()
     (tmp_path / "there").symlink_to("here")
@@ -178,6 +185,7 @@ def original_database(path, revision="003_lifecycle_context"):
     return database, policies, lifecycles, states
 
 
+@pytest.mark.docker
 def test_originals_database_is_used_as_it_stands(make_service, prefix, tmp_path):
     user, policy = prefix + "u", prefix + "p"
     folder = tmp_path / "s"
@@ -210,6 +218,7 @@ def test_originals_database_is_used_as_it_stands(make_service, prefix, tmp_path)
                                                                      "alembic_version", "sqlite_sequence"})
 
 
+@pytest.mark.docker
 def test_new_database_has_the_originals_schema(make_service, tmp_path):
     service = make_service(folder=tmp_path / "s")
     service.put_policy("plain", {"cpu_limit": "1"})
@@ -227,6 +236,7 @@ def test_new_database_has_the_originals_schema(make_service, tmp_path):
         assert connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar() == "003_lifecycle_context"
 
 
+@pytest.mark.docker
 @pytest.mark.parametrize("url", ["sqlite:///{path}", "sqlite+aiosqlite:///{path}"])
 def test_database_urls_of_the_original(make_service, tmp_path, url):
     path = tmp_path / "my data.db"

@@ -13,6 +13,8 @@ from harness.client import wait_until
 from harness.engine import Engine
 from harness.service import KEY, Service, binary, environment, run_command
 
+pytestmark = pytest.mark.docker
+
 
 def test_version_and_help(tmp_path):
     status, out, _ = run_command(tmp_path, "--version")

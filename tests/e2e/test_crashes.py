@@ -17,6 +17,8 @@ from harness.client import wait_until
 from harness.private_engine import PrivateEngine
 from harness.service import Service, binary
 
+pytestmark = pytest.mark.docker
+
 ROUNDS = int(os.environ.get("CRASH_ROUNDS", "6"))
 
 

@@ -6,6 +6,8 @@ import pytest
 
 from harness.service import binary, environment
 
+pytestmark = pytest.mark.docker
+
 HEAD = "003_lifecycle_context"
 
 

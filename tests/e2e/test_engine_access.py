@@ -7,6 +7,8 @@ import pytest
 from harness.engine_filter import EngineFilter
 from harness.service import run_command
 
+pytestmark = pytest.mark.docker
+
 
 @pytest.fixture
 def through_filter(engine):

@@ -11,7 +11,7 @@ from harness.client import wait_until
 from harness.private_engine import PrivateEngine
 from harness.service import Service, binary
 
-pytestmark = [pytest.mark.skipif(os.getuid() != 0 or not shutil.which("dockerd"), reason="needs root and dockerd"),
+pytestmark = [pytest.mark.docker, pytest.mark.skipif(os.getuid() != 0 or not shutil.which("dockerd"), reason="needs root and dockerd"),
               pytest.mark.timeout(300)]
 
 

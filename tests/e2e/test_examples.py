@@ -13,7 +13,7 @@ from harness.open_webui import OpenWebUI
 from harness.service import KEY, TOP, Service
 from harness.terminal import Terminal
 
-pytestmark = pytest.mark.keep_terminals
+pytestmark = [pytest.mark.docker, pytest.mark.keep_terminals]
 
 SHARED = TOP.parent / "shared" / "spec" / "examples.jsonl"
 FILE = SHARED if SHARED.exists() else pathlib.Path(TOP) / "tests" / "data" / "examples.jsonl"

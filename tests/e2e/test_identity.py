@@ -2,7 +2,7 @@
 import pytest
 
 from harness.client import raw, status_of
-from harness.names import original_name, short_hash
+from harness.names import short_hash
 from harness.service import KEY
 
 REFUSED_USERS = {"empty": b"", "300 bytes": b"x" * 300, "257 bytes": b"x" * 257, "not UTF-8": b"al\xff\xfeice", "cut UTF-8": b"al\xc3",
@@ -45,9 +45,10 @@ def test_odd_user_ids_are_opaque(service, engine, prefix, user):
     assert answer.status == 200, answer
     found = [row for row in engine.containers() if row[2] == policy]
     assert len(found) == 1 and found[0][1] == user
-    assert found[0][0].startswith(f"terminals-{short_hash(user)}-")
-    details = engine.inspect(found[0][0])
-    assert [mount["Type"] for mount in details["Mounts"] if mount["Destination"] == "/home/user"] == ["volume"]
+    assert found[0][0].startswith(f"{engine.name_prefix}-{short_hash(user)}-")
+    if engine.backend == "docker":
+        details = engine.inspect(found[0][0])
+        assert [mount["Type"] for mount in details["Mounts"] if mount["Destination"] == "/home/user"] == ["volume"]
 
 
 @pytest.mark.parametrize("headers", [
@@ -93,8 +94,8 @@ def test_contexts_are_terminals_of_their_own(service, engine, prefix):
         assert service.run_in_guest(user, "cat mark", context=context) == (0, context + "\n")
     rows = engine.containers(user)
     assert {row[3] for row in rows} == set(contexts)
-    assert {row[0] for row in rows} == {original_name(user, "default", context) for context in contexts}
-    types = {row[3]: engine.inspect(row[0])["Config"]["Labels"]["openwebui.com/context-type"] for row in rows}
+    assert {row[0] for row in rows} == {engine.original_name(user, "default", context) for context in contexts}
+    types = {row[3]: engine.labels_of(row[0])["openwebui.com/context-type"] for row in rows}
     assert types == {"default": "default", "chat:c1": "chat", "chat:c2": "chat", "automation:a1": "automation"}
 
 
@@ -104,7 +105,7 @@ def test_names_as_the_original_gives_them(service, engine, prefix):
     service.put_policy(policy, {})
     for context in (None, "chat:c1"):
         assert service.get(f"/p/{policy}/files/cwd", user=user, context=context).status == 200
-    assert {row[0] for row in engine.containers(user)} == {original_name(user, policy), original_name(user, policy, "chat:c1")}
+    assert {row[0] for row in engine.containers(user)} == {engine.original_name(user, policy), engine.original_name(user, policy, "chat:c1")}
     service.request("DELETE", f"/api/v1/policies/{policy}")
 
 
@@ -141,7 +142,7 @@ def test_stored_default_holds_on_both_routes(make_service, prefix):
 def test_labels_carry_the_key(service, engine, prefix):
     user = prefix + "u"
     service.get("/files/cwd", user=user, context="chat:x")
-    labels = engine.container_of(user)["Config"]["Labels"]
+    labels = engine.labels_of(engine.containers(user)[0][0])
     expected = {"app.kubernetes.io/managed-by": "terminals", "openwebui.com/user-id": user, "openwebui.com/policy": "default",
                 "openwebui.com/context-id": "chat:x", "openwebui.com/context-type": "chat",
                 "openwebui.com/context-hash": short_hash("chat:x")}

@@ -278,6 +278,7 @@ def test_reset_of_a_terminal_that_does_not_run(service, prefix):
     assert service.run_in_guest(user, "cat mark")[0] == 1
 
 
+@pytest.mark.docker
 def test_home_in_a_directory_is_wiped_without_following_links(make_service, prefix, tmp_path):
     homes, outside = tmp_path / "homes", tmp_path / "outside"
     homes.mkdir()
@@ -295,6 +296,7 @@ def test_home_in_a_directory_is_wiped_without_following_links(make_service, pref
     assert service.run_in_guest(user, "cat d/mark")[0] == 1
 
 
+@pytest.mark.docker
 @pytest.mark.parametrize("user", ["a/b", "%2e%2e", "a b", "-x", "alice@example.org"])
 def test_directory_of_a_home_never_leaves_the_data_directory(make_service, engine, prefix, tmp_path, user):
     homes = tmp_path / "homes"

@@ -47,9 +47,10 @@ def test_concurrent_first_requests_share_one_start(service, engine, prefix):
 
 def test_20_users_at_once(service, engine, prefix):
     begin = time.monotonic()
-    outputs = in_parallel(20, lambda number: service.run_in_guest(f"{prefix}u{number}", f"echo {number} > n; cat n"))
-    assert outputs == [(0, f"{number}\n") for number in range(20)]
-    assert len(engine.containers(prefix)) == 20
+    crowd = engine.crowd
+    outputs = in_parallel(crowd, lambda number: service.run_in_guest(f"{prefix}u{number}", f"echo {number} > n; cat n"))
+    assert outputs == [(0, f"{number}\n") for number in range(crowd)]
+    assert len(engine.containers(prefix)) == crowd
     assert time.monotonic() - begin < 60
 
 
@@ -100,7 +101,7 @@ def test_missing_image_that_cannot_be_pulled(service, engine, prefix):
     for answer in answers:
         assert reason(answer)[0] == 503 and reason(answer)[1] in ("image_not_found", "backend_unavailable"), answer
         assert "no-such-image" in answer.json()["error"]
-    assert not engine.containers(prefix)
+    wait_until(lambda: not engine.containers(prefix), 15, what="the end of what could not start")
 
 
 def test_failed_start_is_tried_again_after_the_cause_is_gone(service, engine, prefix):
@@ -111,6 +112,7 @@ def test_failed_start_is_tried_again_after_the_cause_is_gone(service, engine, pr
     assert wait_until(lambda: service.get(f"/p/{policy}/files/cwd", user=user).status == 200, 30)
 
 
+@pytest.mark.docker
 def test_storage_limit_that_the_driver_cannot_is_dropped_with_a_warning(service, engine, prefix):
     service.put_policy(prefix + "p", {"storage": "5Gi"})
     assert service.get(f"/p/{prefix}p/files/cwd", user=prefix + "u").status == 200
@@ -127,17 +129,18 @@ def test_limit_of_terminals(make_service, prefix):
 
 # --- what happens to running terminals -------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("how", [("rm", "-f"), ("kill",), ("stop", "-t", "0")], ids=["removed", "killed", "stopped"])
+@pytest.mark.parametrize("how", ["remove", "kill", "stop"])
 def test_container_that_goes_away_is_made_anew(service, engine, prefix, how):
     user = prefix + "u"
     service.run_in_guest(user, "echo kept > mark")
-    engine.run(*how, engine.containers(user)[0][0])
+    getattr(engine, how)(engine.containers(user)[0][0])
     code, output = 1, ""
     for _ in range(3):
         answer = service.post("/execute?wait=20", user=user, json={"command": "sleep 0.1; cat mark"})
         if answer.status == 200:
             output = answer.json()["output"][0]["data"]
             break
+        time.sleep(engine.notices_within / 3)
     assert output == "kept\r\n", answer
     assert len(engine.containers(user)) == 1
 
@@ -145,14 +148,14 @@ def test_container_that_goes_away_is_made_anew(service, engine, prefix, how):
 def test_events_keep_the_list_true(service, engine, prefix):
     user = prefix + "u"
     service.get("/files/cwd", user=user)
-    engine.run("rm", "-f", engine.containers(user)[0][0])
+    engine.remove(engine.containers(user)[0][0])
     wait_until(lambda: all(row["status"] != "running" for row in service.terminals(user)), 5, what="the event")
 
 
 def test_restarted_container_is_found_at_its_new_address(service, engine, prefix):
     user = prefix + "u"
     service.run_in_guest(user, "echo kept > mark")
-    engine.run("restart", "-t", "0", engine.containers(user)[0][0])
+    engine.restart(engine.containers(user)[0][0])
     assert wait_until(lambda: service.get("/files/cwd", user=user).status == 200, 20)
     assert len(engine.containers(user)) == 1
 
@@ -161,7 +164,7 @@ def test_server_inside_that_dies_is_noticed(service, engine, prefix):
     """The user can end the server on port 8000; its container goes with it, and the next request gets a new one."""
     user = prefix + "u"
     service.get("/files/cwd", user=user)
-    engine.run("exec", engine.containers(user)[0][0], "pkill", "-9", "-f", "open-terminal", check=False)
+    engine.in_guest(engine.containers(user)[0][0], "pkill", "-9", "-f", "open-terminal", check=False)
     assert wait_until(lambda: service.get("/files/cwd", user=user).status == 200, 20)
 
 
@@ -179,7 +182,7 @@ def test_sigterm_lets_running_requests_end(make_service, engine, prefix):
     thread.join()
     assert answers[0].status == 200 and answers[0].json() == {"slept": "2"}
     service.stop()
-    assert engine.containers(prefix) and engine.container_of(prefix + "u")["State"]["Running"]
+    assert engine.containers(prefix) and engine.is_running(prefix + "u")
 
 
 def test_ready_says_no_while_draining(make_service, engine, prefix):
@@ -291,10 +294,11 @@ def test_metrics_tell_what_happened(make_service, prefix):
                  'terminals_starts_total{outcome="ready"}': 1, 'terminals_starts_total{outcome="guest_crashed"}': 0,
                  "terminals_start_seconds_count": 1, "terminals_websockets": 0, "terminals_reconcile_queue_depth": 0,
                  "terminals_waiting_starts": 0, 'terminals_queue_depth{queue="api"}': 0, 'terminals_queue_depth{queue="tokens"}': 0,
-                 'terminals_queue_depth{queue="documents"}': 0, 'terminals_engine_calls_total{operation="container_create"}': 1,
-                 'terminals_engine_call_seconds_count{operation="container_create"}': 1,
-                 'terminals_engine_errors_total{operation="container_create"}': 0})
+                 'terminals_queue_depth{queue="documents"}': 0})
+    create = '{operation="%s"}' % ("container_create" if service.engine.backend == "docker" else "create")
+    told["terminals_engine_errors_total" + create] = 0
     assert {name: samples.get(name) for name in told} == told
+    assert samples["terminals_engine_calls_total" + create] == samples["terminals_engine_call_seconds_count" + create] >= 1
     assert samples['terminals_terminals{phase="ready"}'] >= 1 and samples["terminals_start_seconds_sum"] > 0.1
     assert any(name.startswith('terminals_build_info{version="') and value == 1 for name, value in samples.items())
     text = service.get("/metrics").text

@@ -158,7 +158,7 @@ def test_environment_rules(make_service, prefix):
     service.put_policy(prefix + "p", {"env": {"A": "policy", "N": 5, "B": True, "NONE": None, "OPEN_TERMINAL_CPU_COUNT": "99",
                                              "OPEN_TERMINAL_SYSTEM_PROMPT": "from the policy"}})
     service.get(f"/p/{prefix}p/files/cwd", user=prefix + "u")
-    env = dict(entry.split("=", 1) for entry in service.engine.container_of(prefix + "u")["Config"]["Env"])
+    env = service.engine.env_of(prefix + "u")
     expected = {"A": "policy", "N": "5", "OPEN_TERMINAL_CPU_COUNT": "1.5", "OPEN_TERMINAL_MEMORY_BYTES": str(256 << 20),
                 "OPEN_TERMINAL_CPU_LIMIT": "1.5", "OPEN_TERMINAL_MEMORY_LIMIT": "256Mi",
                 "OPEN_TERMINAL_SYSTEM_PROMPT": "from the policy"}
@@ -168,8 +168,9 @@ def test_environment_rules(make_service, prefix):
 
 def test_limits_that_do_not_hold_are_not_announced(service, prefix):
     service.get("/files/cwd", user=prefix + "u")
-    names = {entry.split("=", 1)[0] for entry in service.engine.container_of(prefix + "u")["Config"]["Env"]}
-    assert not names & {"OPEN_TERMINAL_CPU_LIMIT", "OPEN_TERMINAL_CPU_COUNT", "OPEN_TERMINAL_MEMORY_LIMIT", "OPEN_TERMINAL_MEMORY_BYTES"}
+    names = set(service.engine.env_of(prefix + "u"))
+    limits = {"OPEN_TERMINAL_CPU_LIMIT", "OPEN_TERMINAL_CPU_COUNT", "OPEN_TERMINAL_MEMORY_LIMIT", "OPEN_TERMINAL_MEMORY_BYTES"}
+    assert names & limits == (set() if service.engine.default_limits == (None, None) else limits)
 
 
 def test_change_takes_effect_without_a_restart(service, prefix):
@@ -178,12 +179,12 @@ def test_change_takes_effect_without_a_restart(service, prefix):
     service.put_policy(policy, {"env": {"MARK": "one"}})
     assert service.run_in_guest(user, "printf $MARK; echo kept > mark", policy=policy) == (0, "one")
     service.put_policy(policy, {"env": {"MARK": "two"}})
-    first = service.engine.container_of(user)["Id"]
+    first = service.engine.id_of(user)
     assert service.run_in_guest(user, "printf $MARK", policy=policy) == (0, "one")
     answer = service.post("/api/v1/terminals/refresh", json={"policy_id": policy, "only_idle": False})
     assert answer.json() == {"matched": 1, "refreshed": 1, "reset": 0, "skipped_active": 0}
     assert service.run_in_guest(user, "printf $MARK; cat mark", policy=policy) == (0, "twokept\n")
-    assert service.engine.container_of(user)["Id"] != first
+    assert service.engine.id_of(user) != first
 
 
 def test_new_policy_is_known_at_once_and_a_deleted_one_is_not(service, prefix):
@@ -195,6 +196,7 @@ def test_new_policy_is_known_at_once_and_a_deleted_one_is_not(service, prefix):
     assert detail(service.get(f"/p/{policy}/files/cwd", user=prefix + "u")) == (404, f"Policy '{policy}' not found")
 
 
+@pytest.mark.docker
 def test_egress_list_gives_net_admin_and_says_what_it_enforces(make_service, prefix):
     service = make_service()
     service.put_policy(prefix + "p", {"env": {"OPEN_TERMINAL_ALLOWED_DOMAINS": "example.org"}})
@@ -222,7 +224,7 @@ def test_status_counts_what_there_is(make_service, prefix):
     after = api(service, "GET", "/status").json()
     assert set(after) >= {"status", "backend", "image", "idle_timeout_minutes", "max_cpu", "max_memory", "max_storage", "allowed_images",
                           "active_terminals", "policy_count", "active_websocket_connections"}
-    assert (after["status"], after["backend"], after["image"], after["idle_timeout_minutes"]) == (True, "docker", "open-terminal:local", 30)
+    assert (after["status"], after["backend"], after["image"], after["idle_timeout_minutes"]) == (True, service.engine.backend, "open-terminal:local", 30)
     assert (after["max_cpu"], after["max_memory"], after["policy_count"]) == ("2", "4Gi", 1)
     assert after["active_terminals"] == before["active_terminals"] + 1 and after["active_websocket_connections"] == 0
 
@@ -238,10 +240,8 @@ def test_list_of_terminals(service, prefix):
     assert set(row) >= {"user_id", "policy_id", "context_id", "status", "instance_id", "instance_name", "host", "port", "last_active_at",
                         "idle_seconds", "idle_timeout_minutes"}
     assert row["status"] == "running" and row["phase"] == "ready" and row["port"] == 8000 and row["idle_seconds"] < 30
-    container = service.engine.inspect(row["instance_name"])
-    assert container["Id"].startswith(row["instance_id"][:12])
-    key = next(entry.split("=", 1)[1] for entry in container["Config"]["Env"] if entry.startswith("OPEN_TERMINAL_API_KEY="))
-    assert key not in service.get("/api/v1/terminals").text
+    assert service.engine.name_id(row["instance_name"]).startswith(row["instance_id"][:12])
+    assert service.engine.guest_key(user, row["context_id"]) not in service.get("/api/v1/terminals").text
 
 
 def test_list_in_pages(service, prefix):

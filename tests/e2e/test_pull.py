@@ -11,6 +11,8 @@ from harness.client import wait_until
 from harness.registry import Registry
 from harness.service import KEY
 
+pytestmark = pytest.mark.docker
+
 
 @pytest.fixture
 def make_registry(engine, tmp_path):

@@ -293,8 +293,7 @@ def panel(service, wire, prefix):
 
 
 def test_the_dial_to_the_guest(panel, engine, prefix):
-    key = next(entry.split("=", 1)[1] for entry in engine.container_of(prefix + "u")["Config"]["Env"]
-               if entry.startswith("OPEN_TERMINAL_API_KEY="))
+    key = engine.guest_key(prefix + "u")
     assert panel.about["auth"] == {"type": "auth", "token": key, "chat_id": "c1"}
     lines = panel.head.split("\r\n")
     assert lines[0].startswith("GET /api/terminals/s%2F1")

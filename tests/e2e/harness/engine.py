@@ -8,7 +8,13 @@ USER, POLICY, CONTEXT = "openwebui.com/user-id", "openwebui.com/policy", "openwe
 
 
 class Engine:
-    """Commands to one engine. `host` is a DOCKER_HOST value, or None for what the environment says."""
+    """Commands to one engine. `host` is a DOCKER_HOST value, or None for what the environment says. What tests ask that run on other
+    engines too has its counterpart in cluster.py."""
+    backend = "docker"
+    name_prefix = "terminals"
+    crowd = 20                  # terminals that it can run at once
+    default_limits = (None, None)       # cores and bytes where neither a policy nor a setting limits
+    notices_within = 0          # seconds from the end of a guest's processes until the engine tells
 
     def __init__(self, host=None):
         self.env = dict(os.environ)
@@ -21,6 +27,21 @@ class Engine:
         if check and done.returncode != 0:
             raise AssertionError(f"docker {' '.join(arguments)}: {done.stderr.strip()}")
         return done.stdout.strip()
+
+    def settings(self):
+        """What a service needs to work on this engine."""
+        return {}
+
+    def close(self):
+        """Nothing was opened."""
+
+    def provide(self, tag):
+        """An image that Docker has is here already."""
+
+    @property
+    def docker(self):
+        """The engine that images are made with."""
+        return self
 
     def inspect(self, name):
         """The container's details, or None."""
@@ -59,5 +80,45 @@ class Engine:
         if names:
             self.run("volume", "rm", "-f", *names, check=False)
 
-    def in_guest(self, name, *command, user=None):
-        return self.run("exec", *(["-u", user] if user else []), name, *command)
+    # --- what the other engines answer too -------------------------------------------------------------------------
+
+    def id_of(self, user):
+        """Who the user's only container is: another one has another id."""
+        return self.container_of(user)["Id"]
+
+    def name_id(self, name):
+        return self.inspect(name)["Id"]
+
+    def is_running(self, user):
+        return self.container_of(user)["State"]["Running"]
+
+    def labels_of(self, name):
+        return self.inspect(name)["Config"]["Labels"]
+
+    def env_of(self, user, context=None):
+        """The environment that the guest was started with."""
+        name = next(row[0] for row in self.containers(user) if context in (None, row[3]))
+        return dict(entry.split("=", 1) for entry in self.inspect(name)["Config"]["Env"])
+
+    def guest_key(self, user, context=None):
+        return self.env_of(user, context)["OPEN_TERMINAL_API_KEY"]
+
+    def in_guest(self, name, *command, user=None, check=True):
+        return self.run("exec", *(["-u", user] if user else []), name, *command, check=check)
+
+    def remove(self, name):
+        self.run("rm", "-f", name)
+
+    def kill(self, name):
+        self.run("kill", name)
+
+    def stop(self, name):
+        self.run("stop", "-t", "1", name)
+
+    def restart(self, name):
+        self.run("restart", "-t", "0", name)
+
+    def original_name(self, *arguments):
+        """The name that the original program gives on this engine."""
+        from .names import original_name
+        return original_name(*arguments, prefix=self.name_prefix)

@@ -8,12 +8,18 @@ REAL = "open-terminal:local"
 
 
 def derive(engine, tag, entrypoint, file=None):
-    """Makes `tag` unless it is there and made from the same inputs."""
+    """Makes `tag` unless it is there and made from the same inputs, and sees to it that the engine has it."""
+    make(engine.docker, tag, entrypoint, file)
+    engine.provide(tag)
+    return tag
+
+
+def make(engine, tag, entrypoint, file):
     content = (GUESTS / file).read_bytes() if file else b""
     base = engine.run("image", "inspect", "-f", "{{.Id}}", REAL)
     key = hashlib.sha256(content + json.dumps(entrypoint).encode() + base.encode()).hexdigest()[:16]
     if engine.run("image", "inspect", "-f", '{{index .Config.Labels "terminals.test/key"}}', tag, check=False) == key:
-        return tag
+        return
     container = engine.run("create", REAL)
     try:
         if file:
@@ -22,7 +28,6 @@ def derive(engine, tag, entrypoint, file=None):
                    "-c", f"LABEL terminals.test/key={key}", container, tag)
     finally:
         engine.run("rm", "-f", container)
-    return tag
 
 
 def wire(engine):

@@ -11,9 +11,9 @@ def slug(policy):
     return re.sub(r"[^a-z0-9-]", "-", policy.lower()).strip("-")[:20]
 
 
-def original_name(user, policy="default", context="default"):
+def original_name(user, policy="default", context="default", prefix="terminals"):
     """The name that the original program gives."""
-    parts = ["terminals", short_hash(user)]
+    parts = [prefix, short_hash(user)]
     if policy != "default":
         parts.append(slug(policy))
     if context != "default":

@@ -50,7 +50,7 @@ class Service:
         self.folder, self.engine, self.options = pathlib.Path(folder), engine, list(options)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.settings = {"API_KEY": KEY, "HOST": "127.0.0.1", "IMAGE": "open-terminal:local",
-                         "STATE_DIR": str(self.folder / "data"), "LOG_LEVEL": "DEBUG"}
+                         "STATE_DIR": str(self.folder / "data"), "LOG_LEVEL": "DEBUG", **engine.settings()}
         self.settings.update(settings or {})
         self.settings.setdefault("PORT", free_port())
         self.port = int(self.settings["PORT"])

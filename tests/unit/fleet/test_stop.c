@@ -221,6 +221,22 @@ static void stopped_remains_are_cleared_away_by_the_next_want(void **state)
     route_unref(route);
 }
 
+static void what_took_the_place_of_one_that_ended_is_left_alone(void **state)
+{
+    struct fixture *f = *state;
+    fleet_begin(f);
+    route_unref(obtain(f, "ann"));
+    SET(f, stop_ms, 200);
+    guest_turns(f, "ann", OBSERVED_STOPPING);
+    EVENTUALLY(f->engine.stops == 1);
+    SET(f, stop_ms, 0);
+    guest_turns(f, "ann", OBSERVED_ABSENT);
+    guest_appears(f, "ann");
+    EVENTUALLY(has_route(f, "ann"));
+    assert_int_equal(f->engine.stops, 1);
+    assert_int_equal(guest_phase(f, "ann"), OBSERVED_RUNNING);
+}
+
 static void absent_terminals_are_forgotten(void **state)
 {
     struct fixture *f = *state;
@@ -257,6 +273,7 @@ int main(void)
         CASE(who_waits_for_a_hung_stop_is_answered_when_the_service_ends),
         CASE(nothing_is_stopped_while_the_engine_is_away),
         CASE(stopped_remains_are_cleared_away_by_the_next_want),
+        CASE(what_took_the_place_of_one_that_ended_is_left_alone),
         CASE(absent_terminals_are_forgotten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -62,6 +62,8 @@ static bool answer_request(struct server *server, int fd, struct str path, struc
         echo(fd, whole);
     else if (str_equal_text(path, "/missing"))
         send_text(fd, "HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\ngone");
+    else if (str_equal_text(path, "/busy"))
+        send_text(fd, "HTTP/1.1 429 Busy\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n");
     else if (str_equal_text(path, "/redirect"))
         send_text(fd, "HTTP/1.1 302 Found\r\nLocation: /final\r\nApi-Version: 1\r\nContent-Length: 0\r\n\r\n");
     else if (str_equal_text(path, "/final"))
@@ -359,6 +361,58 @@ static void a_refusal_is_gathered_even_when_streaming(void **state)
     http_client_free(client);
 }
 
+static void note_head(void *context, int status)
+{
+    buf_printf(context, "%d ", status);
+}
+
+static void the_final_head_is_told_once_before_the_body(void **state)
+{
+    static const struct {
+        const char *path, *heads;
+        bool follow;
+    } rows[] = { { "/pieces", "200 ", false }, { "/missing", "404 ", false }, { "/redirect", "302 ", false }, { "/redirect", "200 ", true } };
+
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct http_client *client = http_client_new(&(struct http_client_options){ .no_proxy_env = true, .follow_redirects = rows[i].follow });
+        cleanup_buf struct buf heads = { 0 };
+        cleanup_http_answer struct http_answer answer = { 0 };
+        struct error err = { 0 };
+        assert_int_equal(call_path(client, (struct http_call){ .on_head = note_head, .context = &heads }, rows[i].path, &answer, &err), 0);
+        assert_true(str_equal_text(buf_str(&heads), rows[i].heads));
+        http_client_free(client);
+    }
+}
+
+static void a_wish_to_be_asked_later_is_kept(void **state)
+{
+    struct http_client *client = new_client(NULL);
+    cleanup_http_answer struct http_answer busy = { 0 }, free_again = { 0 };
+    struct error err = { 0 };
+
+    assert_int_equal(call_path(client, (struct http_call){ 0 }, "/busy", &busy, &err), 0);
+    assert_int_equal(busy.status, 429);
+    assert_int_equal(busy.retry_after_s, 7);
+    assert_int_equal(call_path(client, (struct http_call){ 0 }, "/echo", &free_again, &err), 0);
+    assert_int_equal(free_again.retry_after_s, 0);
+    http_client_free(client);
+}
+
+/* The connection goes to the URL's host, and so does the Host field; only what the certificate must name is another. */
+static void a_server_may_be_known_by_another_name(void **state)
+{
+    struct http_client *client = http_client_new(&(struct http_client_options){ .no_proxy_env = true, .server_name = "inside.invalid" });
+    cleanup_http_answer struct http_answer answer = { 0 };
+    struct error err = { 0 };
+
+    if (call_path(client, (struct http_call){ 0 }, "/echo", &answer, &err) < 0)
+        fail_msg("%s", err.text);
+    cleanup_free char *sent = str_dup(buf_str(&answer.body));
+    assert_non_null(strstr(sent, "GET /echo HTTP/1.1\r\nHost: 127.0.0.1:"));
+    assert_null(strstr(sent, "inside"));
+    http_client_free(client);
+}
+
 static bool always(void *context) { return true; }
 static bool after_a_while(void *context) { return ++*(int *)context > 3; }
 
@@ -503,6 +557,9 @@ int main(void)
         cmocka_unit_test(a_redirect_never_leaves_http),
         cmocka_unit_test(a_streamed_body_goes_to_the_caller),
         cmocka_unit_test(a_refusal_is_gathered_even_when_streaming),
+        cmocka_unit_test(the_final_head_is_told_once_before_the_body),
+        cmocka_unit_test(a_wish_to_be_asked_later_is_kept),
+        cmocka_unit_test(a_server_may_be_known_by_another_name),
         cmocka_unit_test(calls_end_for_a_stated_reason),
         cmocka_unit_test(a_time_limit_on_a_reused_connection_is_a_timeout),
         cmocka_unit_test(a_unix_socket_stands_in_for_the_host),

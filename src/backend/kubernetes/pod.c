@@ -1,0 +1,269 @@
+/* The pods that we make: the terminal's, and the short-lived one that empties its home. Pure functions over JSON. */
+#include "backend/kubernetes/parts.h"
+
+#define GRACE_S 10
+#define DEFAULT_GROUP 1000              /* of the stock images' user */
+#define WIPE_LIMIT_S 600
+
+/* --- the policy's template ----------------------------------------------------------------------------------- */
+
+/* `podTemplate` as {metadata, spec}; a bare pod spec is taken too. Empty when there is none. */
+static json_t *template_of(const json_t *policy)
+{
+    const json_t *given = json_object_get(policy, "podTemplate");
+
+    if (!given)
+        given = json_object_get(policy, "pod_template");
+    if (!json_is_object(given))
+        return json_object();
+    if (json_object_get(given, "spec") || json_object_get(given, "metadata"))
+        return json_deep_copy(given);
+    return json_pack("{s:o}", "spec", json_deep_copy(given));
+}
+
+/* The template's words on the terminal's own container. Borrowed; NULL when it has none. */
+static const json_t *template_container(const json_t *template)
+{
+    const json_t *container;
+    size_t i;
+
+    json_array_foreach(kube_at(template, "spec", "containers", NULL), i, container) {
+        const char *name = json_text(container, "name");
+        if (name && strcmp(name, GUEST_CONTAINER) == 0)
+            return container;
+    }
+    return NULL;
+}
+
+/* --- the container ------------------------------------------------------------------------------------------- */
+
+/* Kubernetes expands $(NAME) in values and reads "$$" as "$". */
+static char *escape_dollars(const char *value)
+{
+    char *escaped = xmalloc(strlen(value) * 2 + 1), *to = escaped;
+
+    for (; *value; value++) {
+        if (*value == '$')
+            *to++ = '$';
+        *to++ = *value;
+    }
+    *to = '\0';
+    return escaped;
+}
+
+static json_t *environment(const struct terminal_spec *spec, const char *secret)
+{
+    json_t *list = json_array();
+    const char *name;
+    const json_t *value;
+
+    json_object_foreach((json_t *)spec->env, name, value) {
+        if (!json_is_string(value) || strcmp(name, "OPEN_TERMINAL_API_KEY") == 0)
+            continue;
+        cleanup_free char *escaped = escape_dollars(json_string_value(value));
+        json_array_append_new(list, json_pack("{s:s, s:s}", "name", name, "value", escaped));
+    }
+    json_array_append_new(list, json_pack("{s:s, s:{s:{s:s, s:s}}}", "name", "OPEN_TERMINAL_API_KEY", "valueFrom", "secretKeyRef", "name", secret,
+                                          "key", API_KEY_FIELD));
+    return list;
+}
+
+/* Every second until it answers (we probe besides, and more often), seldom afterwards. */
+static void set_probes(json_t *container)
+{
+    cleanup_json json_t *health = json_pack("{s:s, s:i}", "path", "/health", "port", GUEST_PORT);
+
+    json_object_set_new(container, "startupProbe", json_pack("{s:O, s:i, s:i, s:i}", "httpGet", health, "periodSeconds", 1, "timeoutSeconds", 5,
+                                                             "failureThreshold", 3600));
+    json_object_set_new(container, "readinessProbe", json_pack("{s:O, s:i, s:i, s:i}", "httpGet", health, "periodSeconds", 10, "timeoutSeconds", 5,
+                                                               "failureThreshold", 3));
+}
+
+static json_t *home_mount(const struct pod_plan *plan)
+{
+    json_t *mount = json_pack("{s:s, s:s}", "name", "home", "mountPath", GUEST_HOME);
+
+    if (plan->sub_path)
+        json_object_set_new(mount, "subPath", json_string(plan->sub_path));
+    return mount;
+}
+
+static json_t *home_volume(const struct pod_plan *plan)
+{
+    return json_pack("{s:s, s:{s:s}}", "name", "home", "persistentVolumeClaim", "claimName", plan->claim);
+}
+
+static void set_privileges(json_t *container, const struct terminal_spec *spec, const struct settings *settings)
+{
+    json_t *context = container_security_context(settings, spec->policy, spec->restricted);
+
+    if (!spec->allow_sudo)
+        json_object_set_new(context, "allowPrivilegeEscalation", json_false());
+    if (spec->net_admin && !spec->restricted) {
+        json_t *capabilities = json_object_get(context, "capabilities");
+        if (!json_is_object(capabilities))
+            json_object_set_new(context, "capabilities", capabilities = json_object());
+        json_t *add = json_object_get(capabilities, "add");
+        if (!json_is_array(add))
+            json_object_set_new(capabilities, "add", add = json_array());
+        json_array_append_new(add, json_string("NET_ADMIN"));
+    }
+    json_object_set_new(container, "securityContext", context);
+}
+
+static json_t *guest_container(const struct terminal_spec *spec, const struct pod_plan *plan, const json_t *template, struct error *err)
+{
+    json_t *resources = pod_resources(spec, json_object_get(template_container(template), "resources"), err), *container;
+    char secret[OBJECT_NAME_SIZE];
+
+    if (!resources)
+        return NULL;
+    secret_name(plan->name, secret);
+    container = json_pack("{s:s, s:s, s:s, s:o, s:[{s:s, s:i}], s:[o], s:o}", "name", GUEST_CONTAINER, "image", spec->image,
+                          "workingDir", GUEST_HOME, "env", environment(spec, secret), "ports", "name", "http", "containerPort", GUEST_PORT,
+                          "volumeMounts", home_mount(plan), "resources", resources);
+    if (!container) {
+        (void)error_set(err, ERR_INVALID_POLICY, "image or environment is not valid UTF-8");
+        return NULL;
+    }
+    set_probes(container);
+    set_privileges(container, spec, plan->settings);
+    return container;
+}
+
+/* --- the pod ------------------------------------------------------------------------------------------------- */
+
+/* A fresh volume often belongs to root: the group makes it writable for a guest that does not start as root. */
+static void choose_fs_group(json_t *context, const json_t *given)
+{
+    const json_t *group = json_object_get(context, "runAsGroup");
+
+    if (json_object_get(context, "fsGroup") || json_object_get(given, "fsGroup"))
+        return;
+    json_object_set_new(context, "fsGroup", json_integer(json_is_integer(group) && json_integer_value(group) > 0 ? json_integer_value(group)
+                                                                                                                : DEFAULT_GROUP));
+    if (!json_object_get(given, "fsGroupChangePolicy"))
+        json_object_set_new(context, "fsGroupChangePolicy", json_string("OnRootMismatch"));
+}
+
+static json_t *pod_metadata(const struct terminal_spec *spec, const struct pod_plan *plan)
+{
+    json_t *metadata = terminal_metadata(spec->key, plan->namespace, plan->name, plan->name, plan->settings->kubernetes_labels);
+    json_t *annotations = json_object_get(metadata, "annotations");
+    char hash[13];
+
+    key_hash12(plan->guest_key, hash);
+    json_object_set_new(annotations, ANNOTATION_KEY_HASH, json_string(hash));
+    if (spec->spec_hash)
+        json_object_set_new(annotations, ANNOTATION_SPEC_HASH, json_string(spec->spec_hash));
+    return metadata;
+}
+
+static void set_placement(json_t *pod_spec, const struct settings *settings, const char *runtime)
+{
+    if (json_object_size(settings->kubernetes_node_selector) > 0)
+        json_object_set(pod_spec, "nodeSelector", settings->kubernetes_node_selector);
+    if (json_array_size(settings->kubernetes_tolerations) > 0)
+        json_object_set(pod_spec, "tolerations", settings->kubernetes_tolerations);
+    if (runtime)
+        json_object_set_new(pod_spec, "runtimeClassName", json_string(runtime));
+}
+
+/* `container` is taken over. */
+static json_t *generated_pod(const struct terminal_spec *spec, const struct pod_plan *plan, const json_t *template, json_t *container)
+{
+    json_t *context = pod_security_context(plan->settings, spec->policy, spec->restricted);
+    json_t *pod_spec = json_pack("{s:s, s:b, s:b, s:i, s:[o], s:[o]}", "restartPolicy", "Always", "automountServiceAccountToken", 0,
+                                 "enableServiceLinks", 0, "terminationGracePeriodSeconds", GRACE_S, "containers", container,
+                                 "volumes", home_volume(plan));
+
+    if (plan->choose_fs_group)
+        choose_fs_group(context, kube_at(template, "spec", "securityContext", NULL));
+    json_object_set_new(pod_spec, "securityContext", context);
+    set_placement(pod_spec, plan->settings, spec->runtime);
+    return json_pack("{s:s, s:s, s:o, s:o}", "apiVersion", "v1", "kind", "Pod", "metadata", pod_metadata(spec, plan), "spec", pod_spec);
+}
+
+json_t *pod_body(const struct terminal_spec *spec, const struct pod_plan *plan, struct error *err)
+{
+    cleanup_json json_t *template = template_of(spec->policy), *generated = NULL;
+    json_t *container, *pod;
+
+    if (spec->network) {
+        (void)error_set(err, ERR_INVALID_POLICY, "network '%s': on Kubernetes a pod's networks are annotations of the podTemplate", spec->network);
+        return NULL;
+    }
+    container = guest_container(spec, plan, template, err);
+    if (!container)
+        return NULL;
+    generated = generated_pod(spec, plan, template, container);
+    pod = kube_merge_template(generated, template);
+    json_object_del((json_t *)kube_at(pod, "metadata", "labels", NULL), LABEL_WIPE);
+    return pod;
+}
+
+/* --- emptying a home ----------------------------------------------------------------------------------------- */
+
+static void take(json_t *to, const char *key, const json_t *from)
+{
+    json_t *value = json_object_get(from, key);
+
+    if (value)
+        json_object_set_new(to, key, json_deep_copy(value));
+}
+
+static const json_t *container_of(const json_t *pod)
+{
+    const json_t *list = kube_at(pod, "spec", "containers", NULL), *container;
+    size_t i;
+
+    json_array_foreach(list, i, container) {
+        const char *name = json_text(container, "name");
+        if (name && strcmp(name, GUEST_CONTAINER) == 0)
+            return container;
+    }
+    return json_array_get(list, 0);
+}
+
+json_t *pod_cleaner(const json_t *pod)
+{
+    static const char *const of_pod[] = { "securityContext", "nodeSelector", "tolerations", "runtimeClassName", "imagePullSecrets",
+                                          "serviceAccountName", "affinity", "priorityClassName" };
+    static const char *const of_container[] = { "image", "imagePullPolicy", "securityContext" };
+    json_t *cleaner = json_object(), *container = json_object();
+
+    for (size_t i = 0; i < COUNT_OF(of_pod); i++)
+        take(cleaner, of_pod[i], json_object_get(pod, "spec"));
+    for (size_t i = 0; i < COUNT_OF(of_container); i++)
+        take(container, of_container[i], container_of(pod));
+    json_object_set_new(cleaner, "container", container);
+    return cleaner;
+}
+
+json_t *default_cleaner(const struct settings *settings, const char *image)
+{
+    json_t *cleaner = json_pack("{s:o, s:{s:s, s:o}}", "securityContext", pod_security_context(settings, NULL, settings->restricted),
+                                "container", "image", image,
+                                "securityContext", container_security_context(settings, NULL, settings->restricted));
+
+    set_placement(cleaner, settings, NULL);
+    return cleaner;
+}
+
+json_t *wipe_body(const struct terminal_key *key, const struct pod_plan *plan, const json_t *cleaner)
+{
+    json_t *pod_spec = json_deep_copy(cleaner), *container = json_object_get(pod_spec, "container"), *metadata;
+
+    json_incref(container);
+    json_object_del(pod_spec, "container");
+    json_object_update_new(container, json_pack("{s:s, s:[s, s, s], s:s, s:[o], s:o}", "name", "wipe", "command", "/bin/sh", "-c", kube_empty_home_script,
+                                                "workingDir", "/", "volumeMounts", home_mount(plan), "resources",
+                                                json_pack("{s:{s:s, s:s}, s:{s:s, s:s}}", "requests", "cpu", "10m", "memory", "32Mi",
+                                                          "limits", "cpu", "1", "memory", "256Mi")));
+    json_object_update_new(pod_spec, json_pack("{s:s, s:b, s:b, s:i, s:i, s:[o], s:[o]}", "restartPolicy", "Never",
+                                               "automountServiceAccountToken", 0, "enableServiceLinks", 0, "terminationGracePeriodSeconds", 1,
+                                               "activeDeadlineSeconds", WIPE_LIMIT_S, "containers", container, "volumes", home_volume(plan)));
+    metadata = terminal_metadata(key, plan->namespace, plan->name, plan->name, plan->settings->kubernetes_labels);
+    json_object_set_new(json_object_get(metadata, "labels"), LABEL_WIPE, json_string("true"));
+    return json_pack("{s:s, s:s, s:o, s:o}", "apiVersion", "v1", "kind", "Pod", "metadata", metadata, "spec", pod_spec);
+}

@@ -1,0 +1,195 @@
+/* The resource that a resolved policy becomes. Pure. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "backend/resource/parts.h"
+#include "base/json.h"
+
+#define GPU_RESOURCE "nvidia.com/gpu"
+#define REQUEST_NANO_CPUS 100000000ull  /* the schema's defaults; a smaller limit is the request too */
+#define REQUEST_BYTES (256ull << 20)
+
+char *resource_format_size(uint64_t bytes)
+{
+    if (bytes > 0 && bytes % (1ull << 30) == 0)
+        return xasprintf("%" PRIu64 "Gi", bytes >> 30);
+    if (bytes > 0 && bytes % (1ull << 20) == 0)
+        return xasprintf("%" PRIu64 "Mi", bytes >> 20);
+    return xasprintf("%" PRIu64, bytes);
+}
+
+/* --- metadata --- */
+
+static void put_label(json_t *labels, const char *key, const char *value)
+{
+    cleanup_free char *valid = kube_label_value(value);
+
+    json_object_set_new(labels, key, json_string(valid));
+}
+
+static json_t *labels_of(const struct resource *resource, const struct terminal_key *key)
+{
+    const json_t *extra = resource->settings->kubernetes_labels;
+    json_t *labels = json_is_object(extra) ? json_deep_copy(extra) : json_object();
+    char hash[13];
+
+    key_hash12(key->context_id, hash);
+    put_label(labels, LABEL_MANAGED_BY, LABEL_MANAGED_BY_VALUE);
+    put_label(labels, "app.kubernetes.io/part-of", "open-terminal");
+    put_label(labels, LABEL_USER_ID, key->user_id);
+    put_label(labels, LABEL_POLICY, key->policy_id);
+    put_label(labels, LABEL_CONTEXT_ID, key->context_id);
+    put_label(labels, LABEL_CONTEXT_TYPE, context_type(key->context_id));
+    put_label(labels, LABEL_CONTEXT_HASH, hash);
+    return labels;
+}
+
+json_t *resource_bare_object(const struct resource *resource, const struct terminal_key *key, const char *name)
+{
+    json_t *annotations = json_pack("{s:s, s:s, s:s}", ANNOTATION_USER_ID, key->user_id, ANNOTATION_POLICY_ID, key->policy_id,
+                                    ANNOTATION_CONTEXT_ID, key->context_id);
+    json_t *object = json_pack("{s:s, s:s, s:{s:s, s:s, s:[s], s:o, s:o}, s:{s:s, s:s, s:s}}", "apiVersion", resource->api_version,
+        "kind", "Terminal", "metadata", "name", name, "namespace", resource->namespace, "finalizers", TERMINAL_FINALIZER,
+        "labels", labels_of(resource, key), "annotations", annotations,
+        "spec", "userId", key->user_id, "policyId", key->policy_id, "contextId", key->context_id);
+
+    ASSERT(object);
+    return object;
+}
+
+/* --- spec --- */
+
+static const json_t *policy_member(const struct terminal_spec *spec, const char *snake, const char *camel)
+{
+    const json_t *value = json_object_get(spec->policy, snake);
+
+    return value && !json_is_null(value) ? value : json_object_get(spec->policy, camel);
+}
+
+static void put_text(json_t *object, const char *key, char *text)
+{
+    json_object_set_new(object, key, json_string(text));
+    free(text);
+}
+
+static int put_gpus(json_t *limits, const char *gpus, struct error *err)
+{
+    uint64_t count;
+
+    if (!gpus)
+        return 0;
+    if (!str_to_u64(str_from(gpus), &count) || count == 0 || count > 1024)
+        return error_set(err, ERR_INVALID_POLICY, "gpus '%s': on Kubernetes it must be a number", gpus);
+    json_object_set_new(limits, GPU_RESOURCE, json_integer((json_int_t)count));
+    return 0;
+}
+
+/* Where the policy has no limit, the schema's defaults hold. */
+static int put_resources(json_t *to, const struct terminal_spec *spec, struct error *err)
+{
+    cleanup_json json_t *limits = json_object(), *requests = json_object();
+
+    if (put_gpus(limits, spec->gpus, err) < 0)
+        return -1;
+    if (spec->nano_cpus) {
+        put_text(limits, "cpu", xasprintf("%" PRIu64 "m", spec->nano_cpus / 1000000 + (spec->nano_cpus % 1000000 != 0)));
+        if (spec->nano_cpus < REQUEST_NANO_CPUS)
+            json_object_set(requests, "cpu", json_object_get(limits, "cpu"));
+    }
+    if (spec->memory_bytes) {
+        put_text(limits, "memory", resource_format_size(spec->memory_bytes));
+        if (spec->memory_bytes < REQUEST_BYTES)
+            json_object_set(requests, "memory", json_object_get(limits, "memory"));
+    }
+    json_object_set_new(to, "resources", json_pack("{s:O, s:O}", "limits", limits, "requests", requests));
+    return 0;
+}
+
+static void put_home(json_t *to, const struct resource *resource, const struct terminal_spec *spec)
+{
+    const struct settings *settings = resource->settings;
+    const char *class = settings->kubernetes_storage_class;
+    cleanup_free char *size = spec->storage_bytes ? resource_format_size(spec->storage_bytes) : xstrdup(settings->kubernetes_storage_size);
+
+    json_object_set_new(to, "persistence", json_pack("{s:b, s:s, s:s}", "enabled", 1, "size", size, "storageClass", class ? class : ""));
+    json_object_set_new(to, "storageMode", json_string(spec->storage_mode ? spec->storage_mode : settings->kubernetes_storage_mode));
+}
+
+/* The idle time of the policy as it is written there, leniently; else the service's. */
+static json_int_t idle_minutes(const struct resource *resource, const struct terminal_spec *spec)
+{
+    const json_t *value = json_object_get(spec->policy, "idle_timeout_minutes");
+    int64_t minutes = resource->settings->idle_timeout_minutes;
+
+    if (json_is_integer(value))
+        minutes = json_integer_value(value);
+    else if (json_is_string(value))
+        (void)str_to_i64(str_from(json_string_value(value)), &minutes);
+    return minutes > 0 ? minutes : 0;
+}
+
+static json_t *merged(const json_t *below, const json_t *above)
+{
+    json_t *result = json_is_object(below) ? json_deep_copy(below) : json_object();
+
+    if (json_is_object(above)) {
+        cleanup_json json_t *copy = json_deep_copy(above);
+        json_object_update_recursive(result, copy);
+    }
+    return result;
+}
+
+static void put_if_filled(json_t *to, const char *key, json_t *object)
+{
+    if (json_object_size(object) > 0)
+        json_object_set(to, key, object);
+    json_decref(object);
+}
+
+static void put_security(json_t *to, const struct resource *resource, const struct terminal_spec *spec)
+{
+    const struct settings *settings = resource->settings;
+    json_t *container = merged(settings->kubernetes_container_security_context,
+                               policy_member(spec, "container_security_context", "containerSecurityContext"));
+
+    if (spec->net_admin) {
+        json_t *capabilities = merged(json_object_get(container, "capabilities"), NULL), *add = json_object_get(capabilities, "add");
+        if (!json_is_array(add))
+            json_object_set_new(capabilities, "add", add = json_array());
+        json_array_append_new(add, json_string("NET_ADMIN"));
+        json_object_set_new(container, "capabilities", capabilities);
+    }
+    put_if_filled(to, "containerSecurityContext", container);
+    put_if_filled(to, "podSecurityContext", merged(settings->kubernetes_pod_security_context,
+                                                   policy_member(spec, "pod_security_context", "podSecurityContext")));
+}
+
+static void put_template(json_t *to, const struct terminal_spec *spec)
+{
+    json_t *template = merged(policy_member(spec, "podTemplate", "pod_template"), NULL);
+
+    if (spec->runtime) {
+        json_t *pod = merged(json_object_get(template, "spec"), NULL);
+        json_object_set_new(pod, "runtimeClassName", json_string(spec->runtime));
+        json_object_set_new(template, "spec", pod);
+    }
+    put_if_filled(to, "podTemplate", template);
+}
+
+json_t *resource_object(const struct resource *resource, const struct terminal_spec *spec, const char *name, struct error *err)
+{
+    cleanup_json json_t *object = resource_bare_object(resource, spec->key, name);
+    json_t *to = json_object_get(object, "spec");
+
+    json_object_set_new(json_object_get(json_object_get(object, "metadata"), "annotations"), ANNOTATION_SPEC_HASH,
+                        json_string(spec->spec_hash ? spec->spec_hash : ""));
+    json_object_set_new(to, "image", json_string(spec->image));
+    if (json_is_object(spec->env) && json_object_size(spec->env) > 0)
+        json_object_set(to, "env", (json_t *)spec->env);
+    json_object_set_new(to, "idleTimeoutMinutes", json_integer(idle_minutes(resource, spec)));
+    json_object_set_new(to, "restricted", json_boolean(spec->restricted));
+    put_home(to, resource, spec);
+    put_security(to, resource, spec);
+    put_template(to, spec);
+    return put_resources(to, spec, err) < 0 ? NULL : steal(&object);
+}

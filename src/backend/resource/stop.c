@@ -1,0 +1,155 @@
+/* Stopping puts the resource to sleep: the operator ends the pod, the home and the key stay. Wiping asks the operator for a reset of the sleeping
+ * resource and waits for its word. */
+#include <string.h>
+
+#include "backend/resource/parts.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/pause.h"
+#include "base/random.h"
+
+enum { WIPE_TIMEOUT_MS = 90000 };
+
+static char *name_of(struct resource *resource, const struct terminal_ref *ref)
+{
+    struct error ignored;
+
+    return ref->name ? xstrdup(ref->name) : resource_choose_name(resource, ref->key, &ignored);
+}
+
+/* --- stopping --- */
+
+/* False: nothing is there to stop, or not the instance that is meant; then it is told again what is there. */
+static bool find_target(struct resource *resource, const struct terminal_ref *ref, const char *name, char uid[static RESOURCE_UID_SIZE])
+{
+    WITH_LOCK(resource);
+    struct entry *entry = picture_find(resource, name);
+    if (!entry) {
+        if (resource->observer)
+            resource->observer->observe(resource->observer, &(struct observation){ .name = name, .key = ref->key, .phase = OBSERVED_ABSENT });
+        return false;
+    }
+    bool asleep = entry->phase && strcmp(entry->phase, PHASE_TEXT_IDLE) == 0;
+    bool other = ref->instance_id && entry->pod.present && !entry_is_instance(entry, ref->instance_id);
+    if (!entry->present || entry->deleting || asleep || other || !entry->key || !terminal_key_equal(entry->key, ref->key)) {
+        picture_tell_entry(resource, entry);
+        return false;
+    }
+    memcpy(uid, entry->uid, RESOURCE_UID_SIZE);
+    return true;
+}
+
+int resource_stop(struct resource *resource, const struct terminal_ref *ref, struct error *err)
+{
+    cleanup_free char *name = name_of(resource, ref);
+    cleanup_json json_t *patch = NULL, *result = NULL;
+    char uid[RESOURCE_UID_SIZE];
+
+    if (!find_target(resource, ref, name, uid))
+        return 0;
+    patch = json_pack("{s:{s:s}, s:{s:s, s:n}}", "metadata", "uid", uid, "status", "phase", PHASE_TEXT_IDLE, "message");
+    pause_point("resource.stop.before");
+    if (kube_merge_patch(resource->client, &resource->terminals, resource->namespace, name, "status", patch, &result, err) < 0) {
+        if (err->class == ERR_NOT_FOUND || err->class == ERR_CONFLICT)
+            return 0;
+        return error_wrap(err, "stopping '%s'", name);
+    }
+    pause_point("resource.stop.after");
+    picture_take(resource, result, false);
+    return 0;
+}
+
+/* --- wiping --- */
+
+/* Without a resource there may still be a home. */
+static int make_for_reset(struct resource *resource, const struct terminal_ref *ref, const char *name, const char *token, bool *nothing,
+                          struct error *err)
+{
+    const char *mode = resource->settings->kubernetes_storage_mode;
+    cleanup_free char *claim = xasprintf("%s-pvc", name);
+    cleanup_json json_t *object = resource_bare_object(resource, ref->key, name), *made = NULL;
+    bool own = !mode || strcmp(mode, "per-user") == 0;
+
+    *nothing = own && kube_get(resource->client, &KUBE_PVCS, resource->namespace, claim, NULL, err) < 0 && err->class == ERR_NOT_FOUND;
+    if (*nothing)
+        return 0;
+    json_object_set_new(json_object_get(json_object_get(object, "metadata"), "annotations"), ANNOTATION_RESET, json_string(token));
+    json_object_set_new(json_object_get(object, "spec"), "image", json_string(ref->image ? ref->image : resource->settings->image));
+    json_object_set_new(json_object_get(object, "spec"), "storageMode", json_string(mode ? mode : "per-user"));
+    if (kube_create(resource->client, &resource->terminals, resource->namespace, object, &made, err) < 0)
+        return -1;
+    picture_take(resource, made, false);
+    return 0;
+}
+
+static int ask_for_reset(struct resource *resource, const struct terminal_ref *ref, const char *name, const char *token, bool *nothing,
+                         struct error *err)
+{
+    cleanup_json json_t *patch = json_pack("{s:{s:{s:s}}}", "metadata", "annotations", ANNOTATION_RESET, token), *result = NULL;
+
+    *nothing = false;
+    if (kube_merge_patch(resource->client, &resource->terminals, resource->namespace, name, NULL, patch, &result, err) < 0)
+        return err->class == ERR_NOT_FOUND ? make_for_reset(resource, ref, name, token, nothing, err) : -1;
+    picture_take(resource, result, false);
+    return 0;
+}
+
+static int wait_for_reset(struct resource *resource, const char *name, const char *token, struct error *err)
+{
+    int64_t deadline_ms = clock_monotonic_ms() + WIPE_TIMEOUT_MS;
+
+    WITH_LOCK(resource);
+    for (;;) {
+        const struct entry *entry = picture_find(resource, name);
+        if (entry && entry->last_reset && strcmp(entry->last_reset, token) == 0)
+            return 0;
+        bool failed = entry && entry->reason && strcmp(entry->reason, REASON_TEXT_RESET_FAILED) == 0;
+        if (failed)
+            error_set(err, ERR_UNAVAILABLE, "the operator could not empty the home: %s", entry->message ? entry->message : "it does not say why");
+        else
+            error_set(err, ERR_TIMEOUT, "the operator has not emptied the home within %d s: is it running?", WIPE_TIMEOUT_MS / 1000);
+        if (!picture_wait_change(resource, deadline_ms))
+            return -1;
+    }
+}
+
+int resource_wipe(struct resource *resource, const struct terminal_ref *ref, struct error *err)
+{
+    cleanup_free char *name = name_of(resource, ref);
+    char token[37];
+    bool nothing;
+
+    random_uuid4(token);
+    if (ask_for_reset(resource, ref, name, token, &nothing, err) < 0)
+        return error_wrap(err, "emptying the home of '%s'", name);
+    if (nothing)
+        return 0;
+    return wait_for_reset(resource, name, token, err) < 0 ? error_wrap(err, "emptying the home of '%s'", name) : 0;
+}
+
+/* --- why it does not run --- */
+
+static char *message_of(struct resource *resource, const char *name)
+{
+    WITH_LOCK(resource);
+    const struct entry *entry = picture_find(resource, name);
+    if (!entry || !entry->present)
+        return NULL;
+    if (!entry->phase)
+        return xstrdup("no operator has taken the Terminal up: is `terminals operator` running, and does it watch this namespace?");
+    return entry->message ? xstrdup(entry->message) : NULL;
+}
+
+int resource_diagnose(struct resource *resource, const struct terminal_ref *ref, char **text, struct error *err)
+{
+    cleanup_free char *name = name_of(resource, ref), *pod = xasprintf("%s-pod", name), *message = message_of(resource, name), *log = NULL;
+    bool has_log = kube_logs(resource->client, resource->namespace, pod, TERMINAL_CONTAINER, 20, true, &log, err) == 0 && log && *log;
+
+    if (!has_log) {
+        free(steal(&log));
+        has_log = kube_logs(resource->client, resource->namespace, pod, TERMINAL_CONTAINER, 20, false, &log, err) == 0 && log && *log;
+    }
+    *text = xasprintf("%s%s%s", message ? message : "", message && has_log ? "\n" : "", has_log ? log : "");
+    return 0;
+}

@@ -1,0 +1,90 @@
+/* Reading objects, and values of labels. */
+#include "kubernetes/object.h"
+
+#include <stdarg.h>
+
+#include "base/json.h"
+#include "base/secret.h"
+#include "kubernetes/terminal.h"
+
+#define LABEL_VALUE_MAX 63
+
+static const json_t *walk(const json_t *object, va_list path)
+{
+    const char *key;
+
+    while (object && (key = va_arg(path, const char *)))
+        object = json_object_get(object, key);
+    return object;
+}
+
+const json_t *kube_at(const json_t *object, ...)
+{
+    va_list path;
+
+    va_start(path, object);
+    const json_t *found = walk(object, path);
+    va_end(path);
+    return found;
+}
+
+const char *kube_text_at(const json_t *object, ...)
+{
+    va_list path;
+
+    va_start(path, object);
+    const json_t *found = walk(object, path);
+    va_end(path);
+    return json_string_value(found);
+}
+
+const char *kube_name(const json_t *object) { return kube_text_at(object, "metadata", "name", NULL); }
+const char *kube_uid(const json_t *object) { return kube_text_at(object, "metadata", "uid", NULL); }
+const char *kube_label(const json_t *object, const char *key) { return kube_text_at(object, "metadata", "labels", key, NULL); }
+const char *kube_annotation(const json_t *object, const char *key) { return kube_text_at(object, "metadata", "annotations", key, NULL); }
+bool kube_is_deleting(const json_t *object) { return kube_text_at(object, "metadata", "deletionTimestamp", NULL) != NULL; }
+
+static bool is_alphanumeric(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+bool kube_label_value_is_valid(const char *value)
+{
+    size_t len = strlen(value);
+
+    if (len == 0)
+        return true;
+    if (len > LABEL_VALUE_MAX || !is_alphanumeric(value[0]) || !is_alphanumeric(value[len - 1]))
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        if (!is_alphanumeric(value[i]) && value[i] != '.' && value[i] != '_' && value[i] != '-')
+            return false;
+    }
+    return true;
+}
+
+char *kube_label_value(const char *value)
+{
+    char digest[65];
+
+    if (kube_label_value_is_valid(value))
+        return xstrdup(value);
+    sha256_hex(str_from(value), digest);
+    return xasprintf("h-%.40s", digest);
+}
+
+/* Needs no more of the image than a shell and rm, follows no link, and is content only when nothing is left. What another user owns in there (sudo
+ * makes it so) is tried again as root where the image allows that. A file system's own lost+found stays. */
+const char kube_empty_home_script[] =
+    "cd " TERMINAL_HOME " || exit 1\n"
+    "left() { for f in * .[!.]* ..?*; do\n"
+    "  if [ -e \"$f\" ] || [ -L \"$f\" ]; then [ \"$f\" = lost+found ] || return 0; fi\n"
+    "done; return 1; }\n"
+    "empty() { for f in * .[!.]* ..?*; do\n"
+    "  if [ -e \"$f\" ] || [ -L \"$f\" ]; then [ \"$f\" = lost+found ] || $1 rm -rf -- \"$f\"; fi\n"
+    "done; }\n"
+    "empty 2>/dev/null\n"
+    "if left; then chmod -R u+rwX . 2>/dev/null; empty; fi\n"
+    "if left && command -v sudo >/dev/null 2>&1; then empty 'sudo -n'; fi\n"
+    "if left; then echo 'the home could not be emptied:' >&2; ls -lA >&2; exit 1; fi\n";

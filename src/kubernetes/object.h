@@ -1,0 +1,30 @@
+/* Small helpers over objects, and the pieces of terminals that both the direct backend and the operator make. Pure functions. */
+#ifndef KUBERNETES_OBJECT_H
+#define KUBERNETES_OBJECT_H
+
+#include <jansson.h>
+
+#include "base/error.h"
+
+/* Member by path, such as "metadata", "name", NULL. Borrowed; NULL when missing. */
+const json_t *kube_at(const json_t *object, ...) __attribute__((sentinel));
+const char *kube_text_at(const json_t *object, ...) __attribute__((sentinel));
+const char *kube_name(const json_t *object);
+const char *kube_uid(const json_t *object);
+const char *kube_label(const json_t *object, const char *key);
+const char *kube_annotation(const json_t *object, const char *key);
+bool kube_is_deleting(const json_t *object);
+
+/* A valid label value (≤ 63, [A-Za-z0-9._-], alphanumeric at both ends); empty is valid. */
+bool kube_label_value_is_valid(const char *value);
+/* `value` itself when it is a valid label value, else "h-" + 40 hex digits of its SHA-256. The caller frees. */
+char *kube_label_value(const char *value) MUST_CHECK;
+
+/* Merges `template` under `generated` (§4.2 "Pod template"): objects deep, generated scalars win; lists `containers`, `initContainers`, `env`, `ports`,
+ * `volumeMounts`, `volumes` merge by `name` (volumeMounts by mountPath); other lists: the generated one wins where it is there. The caller owns the result. */
+json_t *kube_merge_template(const json_t *generated, const json_t *template) MUST_CHECK;
+
+/* What a pod that empties a home runs in `/bin/sh -c`, with the home mounted at TERMINAL_HOME. Fails when something is left. */
+extern const char kube_empty_home_script[];
+
+#endif

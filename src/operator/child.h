@@ -1,0 +1,47 @@
+/* The objects that a Terminal resource is made into, and their names. Pure functions; the caller owns what it gets. */
+#ifndef OPERATOR_CHILD_H
+#define OPERATOR_CHILD_H
+
+#include <jansson.h>
+
+#include "operator/record.h"
+#include "settings/settings.h"
+
+/* Everything that the builders need of one resource; borrowed. */
+struct origin {
+    const char *namespace, *name, *uid;
+    const char *api_version;            /* "openwebui.com/v1alpha1" */
+    const json_t *spec;
+    const char *spec_hash, *key_hash;
+    const struct settings *settings;
+};
+
+enum child_kind { CHILD_SECRET, CHILD_SERVICE, CHILD_PVC, CHILD_POD, CHILD_RESET_POD };
+
+/* "<cr>-apikey", "<cr>-svc" (shortened with a hash where that is no name of a Service), "<cr>-pvc", "<cr>-pod", "<cr>-reset". */
+char *child_name(enum child_kind kind, const char *terminal) MUST_CHECK;
+/* The name of the resource that an object with our label belongs to: its annotation, else what its name says. NULL: neither. */
+char *child_terminal(const json_t *object) MUST_CHECK;
+/* The claim of the home: that of the resource, or the shared one. */
+char *child_claim_name(const struct origin *origin) MUST_CHECK;
+
+json_t *child_secret(const struct origin *origin) MUST_CHECK;
+json_t *child_service(const struct origin *origin) MUST_CHECK;
+json_t *child_pvc(const struct origin *origin) MUST_CHECK;
+json_t *child_shared_pvc(const struct origin *origin) MUST_CHECK;
+/* ERR_IMAGE_NOT_ALLOWED, ERR_INVALID. */
+json_t *child_pod(const struct origin *origin, struct error *err) MUST_CHECK;
+/* A pod that empties the home with the terminal's own image and rights, and ends. */
+json_t *child_reset_pod(const struct origin *origin, struct error *err) MUST_CHECK;
+/* Labels and annotations that every object of the resource has; for repairs too. {"labels":…,"annotations":…} */
+json_t *child_marks(const struct origin *origin) MUST_CHECK;
+
+/* Whether the Service leads to the guest of this resource. */
+bool child_service_is_right(const char *terminal, const json_t *service);
+/* The parts of a Service that have to be as they are: {"ports":…,"selector":…,"type":…}. */
+json_t *child_service_spec(const char *terminal, const char *type) MUST_CHECK;
+
+/* Reads a pod's status into `pod`: ended, ready, started, failure, message (guest_state.c). */
+void guest_state_read(struct pod *pod, const json_t *status);
+
+#endif

@@ -150,5 +150,8 @@ void answer_error(struct client *client, int status, const char *text, const cha
 
 void answer_fleet_error(struct client *client, const struct error *err)
 {
-    answer_error(client, error_http_status(err->class), err->text, error_reason(err->class));
+    const char *reason = error_reason(err->class);
+
+    /* What has no reason of its own, such as a name that another container holds, is the engine's trouble to the caller. */
+    answer_error(client, reason ? error_http_status(err->class) : 503, err->text, reason ? reason : error_reason(ERR_UNAVAILABLE));
 }

@@ -20,7 +20,8 @@ struct pool {
     pthread_cond_t work_waits, thread_ended;
     struct pool_job *first, **last;
     unsigned waiting, threads, idle, max_threads;
-    bool stopping;
+    pthread_t last_ended;           /* to be joined by the next one that ends */
+    bool has_ended, stopping;
 };
 
 pthread_t thread_start(const char *name, void *(*run)(void *argument), void *argument)
@@ -82,6 +83,22 @@ static struct pool_job *wait_for_job(struct pool *pool)
     return job;
 }
 
+/* Under the lock, which it gives up: a thread that ends joins the one that ended before it, and pool_free() the last, so that what threads
+ * keep for themselves is freed by then. */
+static void end_thread(struct pool *pool)
+{
+    bool join = pool->has_ended;
+    pthread_t before = pool->last_ended;
+
+    pool->last_ended = pthread_self();
+    pool->has_ended = true;
+    pool->threads--;
+    pthread_cond_broadcast(&pool->thread_ended);
+    pthread_mutex_unlock(&pool->lock);
+    if (join)
+        pthread_join(before, NULL);
+}
+
 static void *pool_thread(void *argument)
 {
     struct pool *pool = argument;
@@ -93,9 +110,7 @@ static void *pool_thread(void *argument)
         free(job);
         pthread_mutex_lock(&pool->lock);
     }
-    pool->threads--;
-    pthread_cond_broadcast(&pool->thread_ended);
-    pthread_mutex_unlock(&pool->lock);
+    end_thread(pool);
     return NULL;
 }
 
@@ -113,7 +128,7 @@ bool pool_submit(struct pool *pool, void (*work)(void *argument), void *argument
         pool->waiting++;
         if (pool->waiting > pool->idle && pool->threads < pool->max_threads) {
             pool->threads++;
-            pthread_detach(thread_start(pool->name, pool_thread, pool));
+            thread_start(pool->name, pool_thread, pool);
         }
         pthread_cond_signal(&pool->work_waits);
     }
@@ -141,6 +156,8 @@ void pool_free(struct pool *pool)
     while (pool->threads > 0)
         pthread_cond_wait(&pool->thread_ended, &pool->lock);
     pthread_mutex_unlock(&pool->lock);
+    if (pool->has_ended)
+        pthread_join(pool->last_ended, NULL);
     pthread_mutex_destroy(&pool->lock);
     pthread_cond_destroy(&pool->work_waits);
     pthread_cond_destroy(&pool->thread_ended);

@@ -22,7 +22,8 @@ struct workqueue {
     struct workitem **heap;
     size_t heap_count, heap_cap;
     pthread_t timer;
-    bool stopping;
+    pthread_t last_ended;           /* to be joined by the next one that ends */
+    bool has_ended, stopping;
 };
 
 void workitem_init(struct workitem *item)
@@ -102,7 +103,7 @@ static void add_ready(struct workqueue *queue, struct workitem *item)
     queue->depth++;
     if (queue->depth > queue->idle && queue->threads < queue->max_threads) {
         queue->threads++;
-        pthread_detach(thread_start(queue->name, work_thread, queue));
+        thread_start(queue->name, work_thread, queue);
     }
     pthread_cond_signal(&queue->ready_waits);
 }
@@ -140,6 +141,21 @@ static struct workitem *wait_for_item(struct workqueue *queue)
     return item;
 }
 
+/* Under the lock, which it gives up: a thread that ends joins the one that ended before it, and workqueue_free() the last. */
+static void end_thread(struct workqueue *queue)
+{
+    bool join = queue->has_ended;
+    pthread_t before = queue->last_ended;
+
+    queue->last_ended = pthread_self();
+    queue->has_ended = true;
+    queue->threads--;
+    pthread_cond_broadcast(&queue->thread_ended);
+    pthread_mutex_unlock(&queue->lock);
+    if (join)
+        pthread_join(before, NULL);
+}
+
 static void *work_thread(void *argument)
 {
     struct workqueue *queue = argument;
@@ -151,9 +167,7 @@ static void *work_thread(void *argument)
         pthread_mutex_lock(&queue->lock);
         end_run(queue, item);
     }
-    queue->threads--;
-    pthread_cond_broadcast(&queue->thread_ended);
-    pthread_mutex_unlock(&queue->lock);
+    end_thread(queue);
     return NULL;
 }
 
@@ -286,6 +300,8 @@ void workqueue_free(struct workqueue *queue)
     while (queue->threads > 0)
         pthread_cond_wait(&queue->thread_ended, &queue->lock);
     pthread_mutex_unlock(&queue->lock);
+    if (queue->has_ended)
+        pthread_join(queue->last_ended, NULL);
     pthread_join(queue->timer, NULL);
     pthread_mutex_destroy(&queue->lock);
     pthread_cond_destroy(&queue->ready_waits);

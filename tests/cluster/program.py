@@ -17,6 +17,10 @@ def binary():
     return os.environ.get("TERMINALS_BINARY", str(TOP / "build" / "terminals"))
 
 
+def is_sanitized():
+    return b"__asan_init" in pathlib.Path(binary()).read_bytes()
+
+
 def free_port():
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

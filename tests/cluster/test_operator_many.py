@@ -3,6 +3,7 @@ import json
 import time
 
 from kube import GUEST, wait_for
+from program import is_sanitized
 
 COUNT = 1000
 
@@ -39,5 +40,6 @@ def test_a_thousand_that_sleep(kube, make):
     memory = second.memory_kb() / 1024
     steps = sum(value for name, value in second.metrics().items() if name.startswith("terminals_operator_steps_total"))
     print(f"memory {memory:.1f} MiB, CPU {used * 5:.1f} % of a core, {steps:.0f} steps")
-    assert memory <= 30 and used <= 0.4 and steps == 0
+    # A sanitizer's own bookkeeping is several times what the program keeps.
+    assert memory <= (300 if is_sanitized() else 30) and used <= 0.4 and steps == 0
     second.stop()

@@ -105,6 +105,11 @@ def test_image_serves_a_user_from_the_readmes_line(container, engine, prefix):
     assert engine.run("inspect", "-f", "{{.State.ExitCode}}", name) == "0"
 
 
+def test_readme_says_the_line_that_is_tested():
+    line = "docker run -p 3000:3000 -v /var/run/docker.sock:/var/run/docker.sock -v $(pwd)/data:/app/data terminals"
+    assert line in (TOP / "README.md").read_text()
+
+
 def test_image_holds_only_what_runs(image, engine):
     details = engine.run("image", "inspect", "-f", "{{json .Config}}", image)
     assert '"3000/tcp"' in details and '"/app/data"' in details

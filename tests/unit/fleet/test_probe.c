@@ -87,7 +87,7 @@ static void *serve(void *argument)
 
 static void server_begin(struct server *server)
 {
-    assert_int_equal(listen(server->fd, 64), 0);
+    assert_int_equal(listen(server->fd, 1024), 0);     /* room for all that ask at once */
     server->thread = thread_start("server", serve, server);
 }
 

@@ -4,7 +4,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 
-.PHONY: help run test test-kubernetes build guest-image unit fuzz e2e cluster e2e-kubernetes image test-open-webui bench clean
+.PHONY: help run test test-kubernetes build guest-image unit fuzz e2e cluster e2e-kubernetes image test-open-webui bench bench-kubernetes clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-15s %s\n' "$$name" "$$text"; done
@@ -75,6 +75,12 @@ bench: build ## side by side with nginx and HAProxy
 	@tools/ensure-docker
 	@tools/with-docker tests/guest/build-image
 	@tools/with-docker tools/in-venv python tests/bench/run.py $(ARGS)
+
+bench-kubernetes: build ## first requests, crowds and a thousand resources on a Kubernetes cluster, which is started and ended
+	@tools/install-packages bench test docker go
+	@tools/ensure-docker
+	@tools/with-docker tests/guest/build-image
+	@tools/with-docker tools/with-cluster tools/in-venv python tests/bench/kubernetes.py $(ARGS)
 
 clean: ## remove what was built
 	rm -rf build build-asan build-tsan build-fuzz build-image

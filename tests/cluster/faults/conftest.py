@@ -9,13 +9,14 @@ import pytest
 from api import Server
 from stack import GUEST, Stack
 
-SIDE_BY_SIDE = 10
+SIDE_BY_SIDE = 12
 DEADLINE = 330
 HERE = pathlib.Path(__file__).parent
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "beside: runs side by side with others; its only fixture is `stack`")
+    config.addinivalue_line("markers", "long: waits for minutes, and is begun before the others")
 
 
 def pytest_collection_modifyitems(items):
@@ -73,7 +74,8 @@ def pytest_pyfunc_call(pyfuncitem):
     config, ground = pyfuncitem.config, pyfuncitem.funcargs["stack"]
     if not hasattr(config, "beside_runs"):
         pool = concurrent.futures.ThreadPoolExecutor(SIDE_BY_SIDE)
-        items = [item for item in pyfuncitem.session.items if item.get_closest_marker("beside")]
+        items = sorted((item for item in pyfuncitem.session.items if item.get_closest_marker("beside")),
+                       key=lambda item: not item.get_closest_marker("long"))
         config.beside_runs = {item.nodeid: pool.submit(run_alone, item, ground) for item in items}
         config.add_cleanup(lambda: pool.shutdown(wait=True, cancel_futures=True))
     config.beside_runs[pyfuncitem.nodeid].result(DEADLINE)

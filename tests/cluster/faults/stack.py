@@ -157,16 +157,16 @@ class Stack:
         kinds = ("pods", "services", "secrets", "persistentvolumeclaims") + (("terminals",) if self.operated else ())
         return tuple(len(self.api.list(kind, OURS)) for kind in kinds)
 
-    def expect(self, what, counts, timeout=PATIENCE):
+    def expect(self, what, counts, timeout=PATIENCE, using=False):
         try:
-            wait_for(what, lambda: self.counts() == counts, timeout, every=0.3)
+            wait_for(what, lambda: self.counts() == counts or (using and self.use()), timeout, every=0.3)
         except AssertionError as late:
             raise AssertionError(f"{late}: there are {self.counts()} and not {counts} pods, Services, Secrets, claims, Terminals\n{self.tell()}") from None
 
     def is_awake(self, kept="one"):
-        """Everything is there once and works, and the home is the one that it was."""
+        """Everything is there once and works, and the home is the one that it was. An answer alone may be the last one of a pod that was just ended."""
         self.use()
-        self.expect("all is there once", (1, 1, 1, 1) + ((1,) if self.operated else ()))
+        self.expect("all is there once", (1, 1, 1, 1) + ((1,) if self.operated else ()), using=True)
         claim = self.only("persistentvolumeclaims")["metadata"]["uid"]
         assert self.home in (None, claim), "the home is another"
         if kept:

@@ -56,6 +56,7 @@ def test_the_orchestrator_is_killed_and_the_user_comes_back(stack, step, call):
     stack.live()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("step,call", [row for row in DIRECT if row[0] != "reset"])
 def test_the_orchestrator_is_killed_and_nobody_comes_back(stack, step, call):
     """No pod is left half-made, and what belongs to no pod goes."""

@@ -66,6 +66,7 @@ def test_a_storm_of_429(stack, backend):
     stack.live()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("status", [500, 503, 504])
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_every_fourth_call_fails(stack, backend, status):

@@ -461,6 +461,36 @@ static void an_informer_goes_from_list_to_watch_and_back(void **state)
     stop_server(&server);
 }
 
+static void an_informer_lists_again_in_case_that_an_event_was_lost(void **state)
+{
+    static const char *const answers[] = {
+        ANSWER("200 OK", "", PAGE("5", "", ITEM("a"))), ANSWER("200 OK", "X-Silence: 1\r\n", EVENT("ADDED", "b", "6")),
+        ANSWER("200 OK", "", PAGE("9", "", ITEM("b") "," ITEM("c"))), ANSWER("200 OK", "X-Silence: 1\r\n", ""), NULL,
+    };
+    static const char wanted[] = "[ +a ] here +b [ +b +c ] ";
+    static const struct kube_handler handler = { follow_begin, follow_object, follow_end, follow_reachable };
+    struct server server;
+    start_server(&server, answers);
+    struct kube_client *client = new_client(&server, (struct kube_client_options){ .relist_ms = 300 });
+    struct followed followed = { .lock = PTHREAD_MUTEX_INITIALIZER };
+    struct kube_informer *informer = kube_informer_start(client, &KUBE_PODS, "a", NULL, &handler, &followed);
+    bool complete = false;
+
+    for (int i = 0; i < 250 && !complete; i++) {
+        usleep(20000);
+        pthread_mutex_lock(&followed.lock);
+        complete = followed.text.len >= sizeof(wanted) - 1;
+        pthread_mutex_unlock(&followed.lock);
+    }
+    kube_informer_signal_stop(informer);
+    kube_informer_stop(informer);
+    cleanup_free char *text = buf_take(&followed.text);
+    if (!text || strncmp(text, wanted, sizeof(wanted) - 1) != 0)
+        fail_msg("%s", text);
+    kube_client_free(client);
+    stop_server(&server);
+}
+
 /* --- the limit --------------------------------------------------------------------------------------------------- */
 
 static void calls_beyond_the_burst_wait_their_turn(void **state)
@@ -501,6 +531,7 @@ int main(void)
         cmocka_unit_test(streams_end_for_a_reason_and_the_version_is_kept),
         cmocka_unit_test(a_watch_that_nobody_wants_any_more_ends),
         cmocka_unit_test(an_informer_goes_from_list_to_watch_and_back),
+        cmocka_unit_test(an_informer_lists_again_in_case_that_an_event_was_lost),
         cmocka_unit_test(calls_beyond_the_burst_wait_their_turn),
     };
 

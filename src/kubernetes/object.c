@@ -74,6 +74,11 @@ char *kube_label_value(const char *value)
     return xasprintf("h-%.40s", digest);
 }
 
+bool kube_kubelet_is_behind(const char *message)
+{
+    return message && strncmp(message, "failed to sync ", strlen("failed to sync ")) == 0;
+}
+
 /* Needs no more of the image than a shell and rm, follows no link, and is content only when nothing is left. What another user owns in there (sudo
  * makes it so) is tried again as root where the image allows that. A file system's own lost+found stays. */
 const char kube_empty_home_script[] =

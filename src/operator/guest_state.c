@@ -48,7 +48,7 @@ static void read_waiting(struct pod *pod, const json_t *status, const json_t *wa
                                             "PostStartHookError", NULL };
     const char *reason = json_text(waiting, "reason"), *message = json_text(waiting, "message");
 
-    if (!reason)
+    if (!reason || kube_kubelet_is_behind(message))
         return;
     if (is_one_of(reason, pulling)) {
         fail(pod, REASON_IMAGE_PULL_FAILED, "the image cannot be pulled", message ? message : reason);

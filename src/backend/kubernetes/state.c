@@ -77,6 +77,8 @@ static void read_waiting(const json_t *status, const json_t *waiting, struct pod
     const char *message = or_empty(json_text(waiting, "message"));
     char end[200];
 
+    if (kube_kubelet_is_behind(message))
+        return;
     if (is_image_problem(reason)) {
         say(state, OBSERVED_FAILED, ERR_IMAGE_NOT_FOUND, "the image '%s' cannot be pulled (%s): %s", or_empty(json_text(status, "image")), reason, message);
     } else if (strcmp(reason, "CrashLoopBackOff") == 0) {

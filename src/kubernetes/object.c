@@ -74,6 +74,17 @@ char *kube_label_value(const char *value)
     return xasprintf("h-%.40s", digest);
 }
 
+bool kube_trouble_passes(const char *message)
+{
+    static const char *const signs[] = { "timed out waiting for the condition", "have not yet been read at least once", "context deadline exceeded",
+                                         "failed to reserve container name" };
+
+    for (size_t i = 0; message && i < COUNT_OF(signs); i++)
+        if (strstr(message, signs[i]))
+            return true;
+    return false;
+}
+
 /* Needs no more of the image than a shell and rm, follows no link, and is content only when nothing is left. What another user owns in there (sudo
  * makes it so) is tried again as root where the image allows that. A file system's own lost+found stays. */
 const char kube_empty_home_script[] =

@@ -82,7 +82,7 @@ static void read_waiting(const json_t *status, const json_t *waiting, struct pod
     } else if (strcmp(reason, "CrashLoopBackOff") == 0) {
         format_end(kube_at(status, "lastState", "terminated", NULL), end, sizeof(end));
         say(state, OBSERVED_FAILED, ERR_GUEST_CRASHED, "the container '%s' ends again and again (CrashLoopBackOff): %s", name, end);
-    } else if (is_creation_problem(reason)) {
+    } else if (is_creation_problem(reason) && !kube_trouble_passes(message)) {
         enum error_class class = strstr(message, "secret") && strstr(message, "-apikey") ? ERR_UNAVAILABLE : ERR_INVALID_POLICY;
         say(state, OBSERVED_FAILED, class, "the container '%s' cannot be made (%s): %s", name, reason, message);
     }

@@ -74,9 +74,15 @@ char *kube_label_value(const char *value)
     return xasprintf("h-%.40s", digest);
 }
 
-bool kube_kubelet_is_behind(const char *message)
+bool kube_trouble_passes(const char *message)
 {
-    return message && strncmp(message, "failed to sync ", strlen("failed to sync ")) == 0;
+    static const char *const signs[] = { "timed out waiting for the condition", "have not yet been read at least once", "context deadline exceeded",
+                                         "failed to reserve container name" };
+
+    for (size_t i = 0; message && i < COUNT_OF(signs); i++)
+        if (strstr(message, signs[i]))
+            return true;
+    return false;
 }
 
 /* Needs no more of the image than a shell and rm, follows no link, and is content only when nothing is left. What another user owns in there (sudo

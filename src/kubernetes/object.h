@@ -20,9 +20,9 @@ bool kube_label_value_is_valid(const char *value);
 /* `value` itself when it is a valid label value, else "h-" + 40 hex digits of its SHA-256. The caller frees. */
 char *kube_label_value(const char *value) MUST_CHECK;
 
-/* Whether a container waits only because its kubelet has not caught up with the API server ("failed to sync secret cache: …"): no fault of
- * anybody, and gone at the kubelet's next try. `message` is the waiting state's, or NULL. */
-bool kube_kubelet_is_behind(const char *message);
+/* Whether what a container's state says is the kubelet's own trouble of the moment (its caches, a slow runtime), after which it tries again, and not a
+ * mistake in the pod. NULL is no message. */
+bool kube_trouble_passes(const char *message);
 
 /* Merges `template` under `generated` (§4.2 "Pod template"): objects deep, generated scalars win; lists `containers`, `initContainers`, `env`, `ports`,
  * `volumeMounts`, `volumes` merge by `name` (volumeMounts by mountPath); other lists: the generated one wins where it is there. The caller owns the result. */

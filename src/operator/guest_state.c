@@ -48,7 +48,7 @@ static void read_waiting(struct pod *pod, const json_t *status, const json_t *wa
                                             "PostStartHookError", NULL };
     const char *reason = json_text(waiting, "reason"), *message = json_text(waiting, "message");
 
-    if (!reason || kube_kubelet_is_behind(message))
+    if (!reason)
         return;
     if (is_one_of(reason, pulling)) {
         fail(pod, REASON_IMAGE_PULL_FAILED, "the image cannot be pulled", message ? message : reason);
@@ -56,7 +56,7 @@ static void read_waiting(struct pod *pod, const json_t *status, const json_t *wa
         cleanup_free char *end = end_of(kube_at(status, "lastState", "terminated", NULL));
         cleanup_free char *what = xasprintf("container %s ends again and again", name);
         fail(pod, REASON_CRASH_LOOP, what, end);
-    } else if (is_one_of(reason, creating)) {
+    } else if (is_one_of(reason, creating) && !kube_trouble_passes(message)) {
         cleanup_free char *what = xasprintf("container %s cannot be created (%s)", name, reason);
         fail(pod, REASON_CONTAINER_NOT_CREATED, what, message);
     } else if (message) {

@@ -185,6 +185,10 @@ def test_every_variation_is_taken_by_the_server(helm, kube, values):
     Kube().run("apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=rendered)
 
 
+def test_chart_has_no_mistakes_that_helm_finds(helm):
+    assert "0 chart(s) failed" in helm("lint", "--strict", str(CHART))
+
+
 def test_monitors_are_asked_for(helm):
     rendered = helm("template", "terminals", str(CHART), **{"serviceMonitor.enabled": "true"})
     assert "kind: ServiceMonitor" in rendered and "kind: PodMonitor" in rendered and "name: terminals-api-key, key: api-key" in rendered

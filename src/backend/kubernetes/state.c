@@ -77,14 +77,12 @@ static void read_waiting(const json_t *status, const json_t *waiting, struct pod
     const char *message = or_empty(json_text(waiting, "message"));
     char end[200];
 
-    if (kube_kubelet_is_behind(message))
-        return;
     if (is_image_problem(reason)) {
         say(state, OBSERVED_FAILED, ERR_IMAGE_NOT_FOUND, "the image '%s' cannot be pulled (%s): %s", or_empty(json_text(status, "image")), reason, message);
     } else if (strcmp(reason, "CrashLoopBackOff") == 0) {
         format_end(kube_at(status, "lastState", "terminated", NULL), end, sizeof(end));
         say(state, OBSERVED_FAILED, ERR_GUEST_CRASHED, "the container '%s' ends again and again (CrashLoopBackOff): %s", name, end);
-    } else if (is_creation_problem(reason)) {
+    } else if (is_creation_problem(reason) && !kube_trouble_passes(message)) {
         enum error_class class = strstr(message, "secret") && strstr(message, "-apikey") ? ERR_UNAVAILABLE : ERR_INVALID_POLICY;
         say(state, OBSERVED_FAILED, class, "the container '%s' cannot be made (%s): %s", name, reason, message);
     }

@@ -36,6 +36,8 @@ static void states_of_pods(void **unused)
           "exited with code 139 (signal 11) and is started again" },
         { "bad configuration", GUEST("\"state\":{\"waiting\":{\"reason\":\"CreateContainerConfigError\",\"message\":\"configmap \\\"x\\\" not found\"}}"), false,
           OBSERVED_FAILED, ERR_INVALID_POLICY, "configmap" },
+        { "the kubelet's own trouble", GUEST("\"state\":{\"waiting\":{\"reason\":\"CreateContainerConfigError\",\"message\":\"failed to sync secret cache: timed out"
+          " waiting for the condition\"}}"), false, OBSERVED_STARTING, ERR_NONE, "" },
         { "Secret is gone", GUEST("\"state\":{\"waiting\":{\"reason\":\"CreateContainerConfigError\",\"message\":\"secret \\\"terminal-x-apikey\\\" not found\"}}"),
           false, OBSERVED_FAILED, ERR_UNAVAILABLE, "apikey" },
         { "sidecar cannot be pulled", "{\"status\":{\"containerStatuses\":[{\"name\":\"side\",\"state\":{\"waiting\":{\"reason\":\"ErrImagePull\"}}},"

@@ -220,6 +220,8 @@ static void a_pods_status_is_read(void **state)
           "\"lastState\":{\"terminated\":{\"exitCode\":137}}}]}", REASON_NONE, false, false, true },
         { "bad configuration", "{\"containerStatuses\":[{\"name\":\"open-terminal\",\"state\":{\"waiting\":{\"reason\":\"CreateContainerConfigError\",\"message\":\"m\"}}}]}",
           REASON_CONTAINER_NOT_CREATED, false, false, false },
+        { "the kubelet's own trouble", "{\"containerStatuses\":[{\"name\":\"open-terminal\",\"state\":{\"waiting\":{\"reason\":\"CreateContainerError\","
+          "\"message\":\"context deadline exceeded\"}}}]}", REASON_NONE, false, false, false },
         { "evicted", "{\"phase\":\"Failed\",\"reason\":\"Evicted\",\"message\":\"disk\"}", REASON_NONE, true, false, false },
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {

@@ -1,4 +1,5 @@
 """Stands where docker-socket-proxy stands: between the service and the engine, and lets only some of its API through."""
+import contextlib
 import re
 import socket
 import threading
@@ -51,10 +52,15 @@ class EngineFilter:
         engine = socket.socket(socket.AF_UNIX)
         engine.connect(self.behind)
         engine.sendall(head + b"\r\nConnection: close\r\n\r\n" + body)
-        threading.Thread(target=pump, args=(peer, engine), daemon=True).start()
+        forth = threading.Thread(target=pump, args=(peer, engine), daemon=True)
+        forth.start()
         pump(engine, peer)
+        # A socket that is closed under its reader hands its number, and so the reader, to the next one that is opened.
+        with contextlib.suppress(OSError):
+            peer.shutdown(socket.SHUT_RDWR)
+        forth.join()
         peer.close()
-        return engine.close()
+        engine.close()
 
     def close(self):
         self.listener.close()

@@ -67,6 +67,7 @@ struct kube_client *kube_client_new(struct kube_config *config, const struct kub
     client->timeout_ms = options->timeout_ms > 0 ? options->timeout_ms : DEFAULT_TIMEOUT_MS;
     client->watch_silence_ms = options->watch_silence_ms > 0 ? options->watch_silence_ms : DEFAULT_WATCH_SILENCE_MS;
     client->relist_ms = options->relist_ms > 0 ? options->relist_ms : DEFAULT_RELIST_MS;
+    atomic_init(&client->openshift, -1);
     client->page_size = options->page_size ? options->page_size : DEFAULT_PAGE_SIZE;
     make_metrics(client);
     return client;
@@ -269,4 +270,17 @@ int kube_get_path(struct kube_client *client, const char *path, json_t **result,
     struct kube_request request = { .operation = KUBE_OP_PATH, .method = "GET", .path = path };
 
     return kube_request_json(client, &request, result, err);
+}
+
+bool kube_is_openshift(struct kube_client *client)
+{
+    struct error err;
+
+    if (atomic_load(&client->openshift) < 0) {
+        bool found = kube_get_path(client, "/apis/security.openshift.io/v1", NULL, &err) == 0;
+        if (!found && err.class != ERR_NOT_FOUND)
+            return false;
+        atomic_store(&client->openshift, found);
+    }
+    return atomic_load(&client->openshift) == 1;
 }

@@ -79,5 +79,8 @@ int kube_may_i(struct kube_client *client, const struct kube_resource *resource,
                const char *namespace, bool *allowed, struct error *err) MUST_CHECK;
 /* GET of a path such as "/version". */
 int kube_get_path(struct kube_client *client, const char *path, json_t **result, struct error *err) MUST_CHECK;
+/* Whether the cluster is an OpenShift, whose admission gives a restricted pod its user and group and refuses others. Asked once; false also
+ * where it cannot be asked just now. */
+bool kube_is_openshift(struct kube_client *client);
 
 #endif

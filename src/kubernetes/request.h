@@ -2,6 +2,8 @@
 #ifndef KUBERNETES_REQUEST_H
 #define KUBERNETES_REQUEST_H
 
+#include <stdatomic.h>
+
 #include "base/metrics.h"
 #include "http/client.h"
 #include "kubernetes/client.h"
@@ -18,6 +20,7 @@ struct kube_client {
     struct kube_limiter limiter;
     int64_t timeout_ms, watch_silence_ms, relist_ms;
     unsigned page_size;
+    atomic_int openshift;               /* 1 yes, 0 no, -1 not known yet */
     struct metric *calls[KUBE_OPERATION_COUNT], *errors[KUBE_OPERATION_COUNT], *seconds[KUBE_OPERATION_COUNT];
 };
 

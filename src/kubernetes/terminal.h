@@ -6,12 +6,14 @@
 /* On every object that the operator makes: the name of its resource (label: hashed where it is no label value; annotation: as it is). */
 #define LABEL_TERMINAL "openwebui.com/terminal"
 
+/* Exact texts, where labels may hold hashes of them. */
 #define ANNOTATION_USER_ID "openwebui.com/user-id"
 #define ANNOTATION_POLICY_ID "openwebui.com/policy-id"
 #define ANNOTATION_CONTEXT_ID "openwebui.com/context-id"
 /* On the pod: what it was made from; on the resource: the orchestrator's hash of the policy that it was made from. */
 #define ANNOTATION_SPEC_HASH "openwebui.com/spec-hash"
-/* On the pod: the first 16 hex digits of SHA-256 of the key as it stands in the Secret (base64). */
+/* On the pod: a hash of the key that its guest got. The operator's: the first 16 hex digits of SHA-256 of the key as it stands in the Secret
+ * (base64); the direct backend's: key_hash12() of the key. */
 #define ANNOTATION_KEY_HASH "openwebui.com/key-hash"
 /* On the volume claim: since when no resource uses it. */
 #define ANNOTATION_RELEASED "openwebui.com/released-at"

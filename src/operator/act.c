@@ -146,6 +146,7 @@ static int create(struct job *job, struct error *err)
 
     if (step == STEP_CREATE_POD && spec_is_shared(job->spec) && ensure_shared_claim(job, err) < 0)
         return -1;
+    job->origin.group_is_given = spec_is_restricted(job->spec) && kube_is_openshift(job->operator->client);
     if (!(object = build(job, err)))
         return -1;
     if (kube_create(job->operator->client, resource, job->namespace, object, &made, err) < 0)

@@ -14,6 +14,7 @@ struct origin {
     const json_t *spec;
     const char *spec_hash, *key_hash;
     const struct settings *settings;
+    bool group_is_given;                /* the platform gives restricted pods their group, and refuses another */
 };
 
 enum child_kind { CHILD_SECRET, CHILD_SERVICE, CHILD_PVC, CHILD_POD, CHILD_RESET_POD };

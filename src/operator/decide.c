@@ -54,6 +54,18 @@ static struct decision tell_unschedulable(const struct record *record, const str
                         patience_us / 1000 + 1);
 }
 
+/* A guest that boots is ready in a moment: that it runs is told only where it takes longer, which spares most starts a write. */
+static struct decision tell_booting(const struct record *record, const struct moment *now)
+{
+    const struct pod *pod = &record->pod;
+    int64_t patience_us = pod->started_us + BOOT_PATIENCE_S * SECOND_US - now->wall_us;
+    bool told = record->phase == PHASE_PROVISIONING && record->reason == REASON_PROVISIONING && same_text(record->status_message, pod->message);
+
+    if (told && patience_us > 0)
+        return (struct decision){ .look_again_ms = patience_us / 1000 + 1 };
+    return tell(record, PHASE_PROVISIONING, REASON_POD_NOT_READY, pod->message);
+}
+
 static struct decision tell_awake(const struct record *record, const struct moment *now)
 {
     const struct pod *pod = &record->pod;
@@ -64,7 +76,7 @@ static struct decision tell_awake(const struct record *record, const struct mome
         return tell(record, PHASE_ERROR, pod->failure, pod->message);
     if (pod->unschedulable_since_us)
         return tell_unschedulable(record, now);
-    return tell(record, PHASE_PROVISIONING, pod->started ? REASON_POD_NOT_READY : REASON_PROVISIONING, pod->message);
+    return pod->started ? tell_booting(record, now) : tell(record, PHASE_PROVISIONING, REASON_PROVISIONING, pod->message);
 }
 
 static struct decision wait_for(const struct record *record, const char *what)

@@ -37,7 +37,7 @@ struct moment {
     bool may_idle;                      /* activity has had time to be reported since we began to look */
 };
 
-enum { UNSCHEDULABLE_PATIENCE_S = 10 };
+enum { UNSCHEDULABLE_PATIENCE_S = 10, BOOT_PATIENCE_S = 10 };
 
 struct decision decide(const struct record *record, const struct moment *now) MUST_CHECK;
 /* The moment from which idleness counts, wall; 0: unknown. */

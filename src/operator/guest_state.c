@@ -74,7 +74,11 @@ static void read_container(struct pod *pod, const json_t *status, bool is_init)
     if (!name)
         return;
     if (!is_init && strcmp(name, TERMINAL_CONTAINER) == 0) {
+        const char *since = kube_text_at(state, "running", "startedAt", NULL);
         pod->started = json_object_get(state, "running") != NULL;
+        pod->started_us = 0;
+        if (since)
+            (void)clock_parse_iso(since, &pod->started_us);
         pod->ready = ready && pod->started;
     }
     if (pod->failure != REASON_NONE)

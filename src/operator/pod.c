@@ -126,8 +126,7 @@ static json_t *merged(json_t *defaults, const json_t *global, const json_t *own)
     return defaults;
 }
 
-/* The home has to be writable for the guest: volumes belong to root unless a group is named. In restricted clusters the platform gives
- * the user and the group, unless they are named here. */
+/* The home has to be writable for the guest: volumes belong to root unless a group is named. */
 static void put_group(json_t *context, const struct origin *origin)
 {
     const json_t *user = json_object_get(context, "runAsUser");
@@ -136,7 +135,7 @@ static void put_group(json_t *context, const struct origin *origin)
         return;
     if (json_is_integer(user) && json_integer_value(user) > 0)
         json_object_set_new(context, "fsGroup", json_integer(json_integer_value(user)));
-    else if (!spec_is_restricted(origin->spec))
+    else if (!origin->group_is_given)
         json_object_set_new(context, "fsGroup", json_integer(GUEST_USER));
     if (json_object_get(context, "fsGroup"))
         json_object_set_new(context, "fsGroupChangePolicy", json_string("OnRootMismatch"));

@@ -36,6 +36,7 @@ struct pod {
     bool ended, succeeded;                          /* over for good: evicted, or a reset that is done */
     bool ready;                                     /* the guest's container is */
     bool started;                                   /* the guest's container runs */
+    int64_t started_us;                             /* wall; 0: it does not run, or does not say since when */
     char spec_hash[HASH_SIZE], key_hash[HASH_SIZE]; /* "" where it does not say */
     enum reason failure;                            /* REASON_NONE: none so far */
     int64_t unschedulable_since_us;                 /* wall; 0: it is not */

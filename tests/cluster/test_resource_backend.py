@@ -158,6 +158,18 @@ def test_without_an_operator_it_says_so(kube, make):
     assert status == 503 and "operator" in json.loads(text)["error"], text
 
 
+def test_both_backends_in_one_namespace_leave_each_other_alone(kube, make, service):
+    direct = make("serve", BACKEND="kubernetes").start()
+    run(service, "ola", "echo a > file")
+    run(direct, "pia", "echo b > file")
+    assert {row["user_id"] for row in api(direct, "/api/v1/terminals")} == {"pia"}
+    assert "pia" not in {row["user_id"] for row in api(service, "/api/v1/terminals")}
+    # The same user in both has two terminals, and whoever stops one does not stop the other.
+    run(direct, "ola", "echo c > file")
+    assert api(direct, "/api/v1/terminals/stop", {"user_id": "ola"})["stopped"] == 1
+    assert run(service, "ola", "cat file") == "a\n"
+
+
 def test_someone_elses_resource_under_our_name_is_not_used(kube, service):
     run(service, "nat", "true")
     name = resource_of(kube, "nat")["metadata"]["name"]

@@ -122,7 +122,6 @@ struct backend *kubernetes_backend_new(const struct settings *settings, struct e
     k->settings = settings;
     k->client = client;
     k->namespace = settings->kubernetes_namespace;
-    atomic_init(&k->openshift, -1);
     picture_init(k);
     return &k->backend;
 }

@@ -12,6 +12,7 @@
 #include "base/map.h"
 #include "kubernetes/informer.h"
 #include "kubernetes/object.h"
+#include "kubernetes/terminal.h"
 
 #define GUEST_PORT 8000
 #define GUEST_HOME "/home/user"
@@ -19,19 +20,14 @@
 #define NAME_PREFIX "terminal-"
 #define OBJECT_NAME_SIZE 96             /* a terminal's name with any suffix of ours */
 
-/* Exact texts, where labels may hold hashes of them. */
-#define ANNOTATION_USER_ID "openwebui.com/user-id"
-#define ANNOTATION_POLICY_ID "openwebui.com/policy-id"
-#define ANNOTATION_CONTEXT_ID "openwebui.com/context-id"
-#define ANNOTATION_SPEC_HASH "openwebui.com/spec-hash"
-#define ANNOTATION_KEY_HASH "openwebui.com/key-hash"        /* pod: key_hash12() of the key that its guest got */
+/* Beside those that kubernetes/terminal.h names. */
 #define ANNOTATION_CLEANER "openwebui.com/cleaner"          /* PVC: what the pod that empties it has to be like, as JSON */
 #define ANNOTATION_CLAIMED "openwebui.com/claimed"          /* Secret: changes when a new start takes a left one over */
 #define LABEL_PART_OF "app.kubernetes.io/part-of"
 #define LABEL_PART_OF_VALUE "open-terminal"
 #define LABEL_INSTANCE "app.kubernetes.io/instance"         /* the terminal's name; what the Service selects by */
 #define LABEL_WIPE "openwebui.com/wipe"                     /* "true" on the pods that empty homes */
-#define SELECTOR LABEL_MANAGED_BY "=" LABEL_MANAGED_BY_VALUE
+#define SELECTOR LABEL_MANAGED_BY "=" LABEL_MANAGED_BY_VALUE ",!" LABEL_TERMINAL  /* what has the latter is an operator's to keep */
 #define API_KEY_FIELD "api-key"
 
 enum kind { KIND_PODS, KIND_SECRETS, KIND_SERVICES, KIND_COUNT };
@@ -90,7 +86,6 @@ struct kubernetes {
     struct kube_client *client;
     const char *namespace;              /* the settings' */
     atomic_bool stopping;               /* stop_watching() was called */
-    atomic_int openshift;               /* 1 yes, 0 no, -1 not asked yet */
 
     /* Guards all below. Held while an observation is handed over, so that an older one never overtakes a newer one. */
     pthread_mutex_t lock;

@@ -65,27 +65,11 @@ static int run_both(struct attempt *attempt, int (*here)(struct attempt *, struc
 
 /* --- the pod's body ------------------------------------------------------------------------------------------ */
 
-/* On OpenShift the security context constraints choose the group of a restricted pod, and refuse another. */
-static bool chooses_fs_group(struct kubernetes *k, bool restricted)
-{
-    struct error err;
-
-    if (!restricted)
-        return true;
-    if (atomic_load(&k->openshift) < 0) {
-        bool found = kube_get_path(k->client, "/apis/security.openshift.io/v1", NULL, &err) == 0;
-        if (!found && err.class != ERR_NOT_FOUND)
-            return true;
-        atomic_store(&k->openshift, found);
-    }
-    return atomic_load(&k->openshift) == 0;
-}
-
 static json_t *make_body(const struct attempt *attempt, const char *claim, const char *sub_path, const char *guest_key, struct error *err)
 {
     struct kubernetes *k = attempt->k;
     struct pod_plan plan = { .name = attempt->name, .namespace = k->namespace, .claim = claim, .sub_path = sub_path, .guest_key = guest_key,
-                             .settings = k->settings, .choose_fs_group = chooses_fs_group(k, attempt->spec->restricted) };
+                             .settings = k->settings, .choose_fs_group = !attempt->spec->restricted || !kube_is_openshift(k->client) };
 
     return pod_body(attempt->spec, &plan, err);
 }

@@ -91,6 +91,9 @@ CHANGE(pod_not_started, r->pod.ready = r->pod.started = false;)
 CHANGE(pod_cannot_pull, r->pod.ready = r->pod.started = false; r->pod.failure = REASON_IMAGE_PULL_FAILED; r->pod.message = (char *)"no";)
 CHANGE(pod_just_unschedulable, pod_not_started(r); r->pod.unschedulable_since_us = NOW_US - 1000000; r->pod.message = (char *)"no";)
 CHANGE(pod_long_unschedulable, pod_not_started(r); r->pod.unschedulable_since_us = NOW_US - 11000000; r->pod.message = (char *)"no";)
+CHANGE(boots, has_all(r); r->phase = PHASE_PROVISIONING; r->reason = REASON_PROVISIONING; r->pod.started = true;)
+CHANGE(boots_shortly, boots(r); r->pod.started_us = NOW_US - 1000000;)
+CHANGE(boots_long, boots(r); r->pod.started_us = NOW_US - 11000000;)
 CHANGE(secret_gone, r->secret = (struct child){ 0 }; r->key_hash[0] = 0;)
 CHANGE(service_gone, r->service = (struct child){ 0 };)
 CHANGE(service_edited, r->service_is_right = false;)
@@ -131,6 +134,8 @@ static const struct row rows[] = {
     CASE("then the pod", fresh, has_secret, STEP_CREATE_POD),
     CASE("then the service", fresh, has_pod, STEP_CREATE_SERVICE),
     CASE("then it is told", fresh, has_all, STEP_WRITE_STATUS, PHASE_PROVISIONING, REASON_PROVISIONING),
+    CASE("that the guest boots is not worth a write at once", fresh, boots_shortly, STEP_NONE),
+    CASE("a guest that boots for long is told", fresh, boots_long, STEP_WRITE_STATUS, PHASE_PROVISIONING, REASON_POD_NOT_READY),
     CASE("no home where none is wanted", fresh, not_persistent, STEP_CREATE_SECRET),
     CASE("no home of its own on a shared volume", fresh, shared, STEP_CREATE_SECRET),
     CASE("a home of the original is claimed", fresh, has_unnamed_claim, STEP_CLAIM_PVC),

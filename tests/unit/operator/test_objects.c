@@ -130,6 +130,13 @@ static void restricted_pods_run_without_rights(void **state)
     assert_true(json_is_true(json_object_get(context, "readOnlyRootFilesystem")));
 }
 
+static void a_home_is_writable_for_a_restricted_guest_too(void **state)
+{
+    struct settings settings = settings_of();
+    cleanup_json json_t *pod = pod_of("{\"userId\":\"u\",\"restricted\":true}", &settings, NULL);
+    assert_int_equal(json_integer_value(kube_at(pod, "spec", "securityContext", "fsGroup", NULL)), 1000);
+}
+
 static void names_are_valid_for_every_resource(void **state)
 {
     static const char *const names[] = { "t1", "1st", "a.b", "terminal-0123456789ab-abcdefghijklmnopqrst-123456-0123456789ab" };
@@ -296,6 +303,7 @@ int main(void)
         cmocka_unit_test(a_template_lies_under_what_is_generated),
         cmocka_unit_test(images_outside_the_list_are_refused),
         cmocka_unit_test(restricted_pods_run_without_rights),
+        cmocka_unit_test(a_home_is_writable_for_a_restricted_guest_too),
         cmocka_unit_test(names_are_valid_for_every_resource),
         cmocka_unit_test(objects_tell_whose_they_are),
         cmocka_unit_test(a_services_edits_are_seen),

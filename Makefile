@@ -4,7 +4,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 
-.PHONY: help run test test-kubernetes build guest-image unit fuzz e2e cluster e2e-kubernetes image test-open-webui bench bench-kubernetes clean
+.PHONY: help run test test-docker test-kubernetes build guest-image unit fuzz e2e cluster e2e-kubernetes image test-open-webui bench bench-kubernetes clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-15s %s\n' "$$name" "$$text"; done
@@ -14,15 +14,20 @@ run: build ## build, make sure of an engine and a guest image, and serve on port
 	@image=$$(tools/with-docker tools/ensure-guest-image) && \
 	 TERMINALS_IMAGE=$$image exec tools/with-docker build/terminals serve
 
-test: ## every test on Docker, against the real engine and guest; ends with "N passed, N failed"
+test: ## every test, against a real engine, a real cluster and real guests; ends with "N passed, N failed"
+	@tools/install-packages build test docker go
+	@tools/ensure-docker
+	@tools/with-docker tools/run-tests unit fuzz e2e kubernetes
+
+test-docker: ## every test but those that need a Kubernetes cluster
 	@tools/install-packages build test docker
 	@tools/ensure-docker
 	@tools/with-docker tools/run-tests unit fuzz e2e
 
-test-kubernetes: ## every test on a real Kubernetes cluster, which is built and started from packages
+test-kubernetes: ## only the tests on a Kubernetes cluster, which is built and started from packages
 	@tools/install-packages build test docker go
 	@tools/ensure-docker
-	@tools/with-docker tools/run-tests cluster e2e-kubernetes
+	@tools/with-docker tools/run-tests kubernetes
 
 build: ## build/terminals
 	@tools/install-packages build

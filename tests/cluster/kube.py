@@ -1,5 +1,6 @@
 """The cluster as the tests see it: kubectl with the kubeconfig that KUBECONFIG names."""
 import base64
+import datetime
 import json
 import os
 import pathlib
@@ -100,3 +101,13 @@ def condition(found, kind="Ready"):
 def is_ready(pod):
     return pod is not None and "deletionTimestamp" not in pod["metadata"] and any(
         row["type"] == "Ready" and row["status"] == "True" for row in pod.get("status", {}).get("conditions", []))
+
+
+def ago(minutes):
+    """As the API writes times."""
+    return (datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def events(kube, name):
+    """The reasons of the Events about a Terminal."""
+    return [row["reason"] for row in kube.list("events") if row["involvedObject"]["name"] == name and row["involvedObject"]["kind"] == "Terminal"]

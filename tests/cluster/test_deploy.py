@@ -68,13 +68,17 @@ def namespaces():
 
 
 def reserve_volume(kube, claim, folder):
-    """A volume of a kind that heeds fsGroup; the test cluster's own provisioner gives folders that only root can write."""
+    """A volume of a kind that heeds fsGroup, for that claim; the test cluster's own provisioner gives folders that only root can write."""
+    make_volume(kube, claim, folder, "standard", {"namespace": kube.namespace, "name": claim})
+
+
+def make_volume(kube, name, folder, storage_class, claim=None):
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True)
     Kube().apply({
-        "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": f"{kube.namespace}-{claim}", "labels": {"for": kube.namespace}},
-        "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": "standard", "local": {"path": str(folder)},
-                 "persistentVolumeReclaimPolicy": "Retain", "claimRef": {"namespace": kube.namespace, "name": claim},
+        "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": f"{kube.namespace}-{name}", "labels": {"for": kube.namespace}},
+        "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": storage_class, "local": {"path": str(folder)},
+                 "persistentVolumeReclaimPolicy": "Retain", **({"claimRef": claim} if claim else {}),
                  "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [
                      {"key": "kubernetes.io/hostname", "operator": "Exists"}]}]}}}})
 
@@ -151,6 +155,23 @@ def test_chart_serves_a_user(helm, image, namespaces, tmp_path, backend, own):
     helm("uninstall", "terminals", "-n", kube.namespace)
     claims = {claim["metadata"]["name"] for space in (kube, guests) for claim in space.list("pvc")}
     assert "terminals-orchestrator" in claims and len(claims) == 2
+
+
+@pytest.mark.parametrize("backend", ["kubernetes", "kubernetes-operator"])
+def test_guests_without_root_keep_their_homes(helm, image, namespaces, tmp_path, backend):
+    """Everything in one namespace that admits only what satisfies the strictest standard, guests included."""
+    kube = namespaces(**{"pod_security.kubernetes.io__enforce": "restricted"})
+    reserve_volume(kube, "terminals-orchestrator", tmp_path / "volume")
+    make_volume(kube, "home", tmp_path / "home", kube.namespace)
+    helm("install", "terminals", str(CHART), "-n", kube.namespace, "--wait", "--timeout", "90s",
+         **{"orchestrator.backend": backend, "terminals.restricted": "true", "terminals.storageClass": kube.namespace,
+            "terminals.podSecurityContext.runAsUser": 1000})
+    deployed = Deployed(kube, "terminals-orchestrator", "terminals-api-key")
+    assert deployed.run("alice", "echo kept > mark; id -u; sudo -n true 2>/dev/null || echo confined") == "1000\nconfined\n"
+    assert deployed.ask("/api/v1/terminals/stop", {"user_id": "alice"})[1]["stopped"] == 1
+    assert deployed.run("alice", "cat mark") == "kept\n"
+    assert deployed.ask("/api/v1/terminals/refresh", {"user_id": "alice", "only_idle": False, "reset": True})[1]["reset"] == 1
+    assert deployed.run("alice", "ls mark 2>/dev/null || echo none") == "none\n"
 
 
 @pytest.mark.parametrize("values,text", [

@@ -34,12 +34,8 @@ def test_a_thousand_that_sleep(kube, make):
     wait_for("all are known", lambda: phases(second).get(idle) == COUNT, 30)
     print(f"known after {time.monotonic() - began:.2f} s")
     time.sleep(5)
-    cpu = second.cpu_seconds()
-    time.sleep(20)
-    used = second.cpu_seconds() - cpu
     memory = second.memory_kb() / 1024
     steps = sum(value for name, value in second.metrics().items() if name.startswith("terminals_operator_steps_total"))
-    print(f"memory {memory:.1f} MiB, CPU {used * 5:.1f} % of a core, {steps:.0f} steps")
     # A sanitizer's own bookkeeping is several times what the program keeps.
-    assert memory <= (300 if is_sanitized() else 30) and used <= 0.4 and steps == 0
+    assert memory <= (300 if is_sanitized() else 30) and steps == 0
     second.stop()

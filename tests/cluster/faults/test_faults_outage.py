@@ -8,7 +8,7 @@ from kube import wait_for
 pytestmark = pytest.mark.beside
 
 BACKENDS = ["kubernetes", "kubernetes-operator"]
-AWAY = 30
+AWAY = 120
 LEFT = 170
 RIGHT_AFTERWARDS = 20   # programs ask again every few seconds
 
@@ -17,6 +17,7 @@ def proxies(stack):
     return (stack.front, stack.back) if stack.operated else (stack.front,)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_server_is_away_and_comes_back(stack, backend):
     stack = stack(backend).begin()

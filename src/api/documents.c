@@ -231,18 +231,11 @@ struct document *documents_peek(struct documents *documents, enum document_kind 
 /* With the lock held, which it gives up meanwhile: until no fetch runs for the policy. False: the time is over. */
 static bool wait_for_fetch(struct documents *documents, const char *policy_id, int64_t deadline_ms)
 {
-    struct timespec until;
     int64_t left_ms = deadline_ms - clock_monotonic_ms();
+    struct timespec until = clock_deadline(left_ms);
 
     if (left_ms <= 0)
         return false;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += left_ms / 1000;
-    until.tv_nsec += (long)(left_ms % 1000) * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
     for (;;) {
         const struct entry *entry = map_get(&documents->entries, str_from(policy_id));
         if (!entry || !entry->fetching)

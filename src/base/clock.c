@@ -2,7 +2,6 @@
 
 #include <stdatomic.h>
 #include <string.h>
-#include <time.h>
 
 static _Atomic int64_t fake_monotonic_us = -1, fake_wall_us = -1;
 
@@ -25,6 +24,18 @@ int64_t clock_wall_us(void)
 {
     int64_t fake = atomic_load_explicit(&fake_wall_us, memory_order_relaxed);
     return fake >= 0 ? fake : read_clock(CLOCK_REALTIME);
+}
+
+struct timespec clock_deadline(int64_t ms)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    if (ms <= 0)
+        return until;
+    int64_t nanos = until.tv_nsec + ms % 1000 * 1000000;
+    until.tv_sec += ms / 1000 + nanos / 1000000000;
+    until.tv_nsec = nanos % 1000000000;
+    return until;
 }
 
 void clock_fake_set(int64_t monotonic_us, int64_t wall_us)

@@ -3,6 +3,8 @@
 #ifndef BASE_CLOCK_H
 #define BASE_CLOCK_H
 
+#include <time.h>
+
 #include "base/defs.h"
 
 /* Milliseconds on the monotonic clock, from an arbitrary start; never 0. */
@@ -11,6 +13,9 @@ int64_t clock_monotonic_ms(void);
 int64_t clock_monotonic_us(void);
 /* Microseconds since 1970 UTC. */
 int64_t clock_wall_us(void);
+
+/* `ms` from now on the real monotonic clock, for pthread_cond_timedwait() on a condition of that clock. Less than 0 counts as 0. */
+struct timespec clock_deadline(int64_t ms);
 
 /* From now on both clocks stand still at these values, until set again; a negative value returns to real time.
  * Unit tests only. */

@@ -39,6 +39,8 @@ void *xcalloc(size_t count, size_t size) MUST_CHECK;
 void *xrealloc(void *memory, size_t size) MUST_CHECK;
 char *xstrdup(const char *text) MUST_CHECK;
 char *xstrndup(const char *text, size_t len) MUST_CHECK;
+/* `*place`, which is owned and may be NULL, becomes a copy of `text`, or NULL. */
+void xreplace(char **place, const char *text);
 char *xasprintf(const char *format, ...) PRINTF_LIKE(1, 2) MUST_CHECK;
 
 #endif

@@ -25,6 +25,14 @@ void *xrealloc(void *memory, size_t size) { return checked(realloc(memory, size 
 char *xstrdup(const char *text) { return checked(strdup(text)); }
 char *xstrndup(const char *text, size_t len) { return checked(strndup(text, len)); }
 
+void xreplace(char **place, const char *text)
+{
+    char *copy = text ? xstrdup(text) : NULL;
+
+    free(*place);
+    *place = copy;
+}
+
 char *xasprintf(const char *format, ...)
 {
     char *text = NULL;

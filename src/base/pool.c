@@ -3,7 +3,8 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
-#include <time.h>
+
+#include "base/clock.h"
 
 enum { LONGEST_QUEUE = 10000, IDLE_SECONDS = 10, STACK_BYTES = 256 * 1024 };
 
@@ -63,9 +64,7 @@ struct pool *pool_new(const char *name, unsigned max_threads)
 /* Under the lock: the next job, or NULL when this thread should end. */
 static struct pool_job *wait_for_job(struct pool *pool)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += IDLE_SECONDS;
+    struct timespec until = clock_deadline(IDLE_SECONDS * 1000);
     while (!pool->first && !pool->stopping) {
         pool->idle++;
         int number = pthread_cond_timedwait(&pool->work_waits, &pool->lock, &until);

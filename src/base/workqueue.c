@@ -121,9 +121,7 @@ static void end_run(struct workqueue *queue, struct workitem *item)
 /* Under the lock: the next item, or NULL when this thread should end. */
 static struct workitem *wait_for_item(struct workqueue *queue)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += IDLE_SECONDS;
+    struct timespec until = clock_deadline(IDLE_SECONDS * 1000);
     while (list_is_empty(&queue->ready) && !queue->stopping) {
         queue->idle++;
         int number = pthread_cond_timedwait(&queue->ready_waits, &queue->lock, &until);
@@ -183,12 +181,7 @@ static void *timer_thread(void *argument)
             pthread_cond_wait(&queue->delay_changed, &queue->lock);
             continue;
         }
-        int64_t wait_ms = queue->heap[0]->due_ms - now;
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        int64_t nanos = until.tv_nsec + wait_ms % 1000 * 1000000;
-        until.tv_sec += wait_ms / 1000 + nanos / 1000000000;
-        until.tv_nsec = nanos % 1000000000;
+        struct timespec until = clock_deadline(queue->heap[0]->due_ms - now);
         pthread_cond_timedwait(&queue->delay_changed, &queue->lock, &until);
     }
     pthread_mutex_unlock(&queue->lock);

@@ -1,7 +1,6 @@
 /* The fleet as its users see it: made, started, asked for routes, ended. */
 #include "fleet/fleet.h"
 
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -266,20 +265,9 @@ static void post_blocking(struct waiter *waiter, struct route *route, const stru
     pthread_cond_signal(&self->answered_now);
 }
 
-static struct timespec real_deadline(int64_t deadline_ms)
-{
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    int64_t wait_ms = deadline_ms - clock_monotonic_ms();
-    int64_t nanos = until.tv_nsec + (wait_ms > 0 ? wait_ms % 1000 * 1000000 : 0);
-    until.tv_sec += (wait_ms > 0 ? wait_ms / 1000 : 0) + nanos / 1000000000;
-    until.tv_nsec = nanos % 1000000000;
-    return until;
-}
-
 static void wait_for_answer(struct fleet *fleet, struct blocking_waiter *waiter, int64_t deadline_ms)
 {
-    struct timespec until = real_deadline(deadline_ms);
+    struct timespec until = clock_deadline(deadline_ms - clock_monotonic_ms());
     WITH_LOCK(fleet);
     while (!waiter->answered && pthread_cond_timedwait(&waiter->answered_now, &fleet->lock, &until) == 0)
         continue;

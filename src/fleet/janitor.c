@@ -1,7 +1,6 @@
 /* The one thread for all periodic work: calls that hang, idle terminals, resets, activity to be written, terminals to be forgotten. */
 #include "fleet/internal.h"
 
-#include <time.h>
 
 #include "base/clock.h"
 
@@ -49,9 +48,7 @@ void janitor_forget(struct fleet *fleet)
 /* Sleeps for a tick at most. False when the fleet ends. */
 static bool wait_for_tick(struct fleet *fleet, bool *policies_changed)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += TICK_MS / 1000;
+    struct timespec until = clock_deadline(TICK_MS);
     WITH_LOCK(fleet);
     if (!fleet->stopping && !fleet->policies_changed)
         pthread_cond_timedwait(&fleet->janitor_wakes, &fleet->lock, &until);

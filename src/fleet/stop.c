@@ -1,7 +1,6 @@
 /* Stopping on request: all that match at once, then one wait for all of them. */
 #include "fleet/internal.h"
 
-#include <time.h>
 
 #include "base/clock.h"
 
@@ -110,9 +109,7 @@ static bool has_ended(const struct target *target)
 /* (locked, unlocks while it waits) */
 static void wait_for_targets(struct fleet *fleet, const struct stop_job *job)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += fleet->options.stop_timeout_s + 1;      /* one more, so that the terminal's own verdict comes first */
+    struct timespec until = clock_deadline((fleet->options.stop_timeout_s + 1) * 1000);     /* one second more: the terminal's own verdict comes first */
     for (size_t i = 0; i < job->count && !fleet->stopping;) {
         if (has_ended(&job->targets[i]))
             i++;

@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -55,15 +54,8 @@ static bool is_watched_enough(void *context)
 
 static void pause_ms(struct kube_informer *informer, int64_t ms)
 {
-    struct timespec until;
+    struct timespec until = clock_deadline(ms);
 
-    (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += ms / 1000;
-    until.tv_nsec += ms % 1000 * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
     pthread_mutex_lock(&informer->lock);
     while (!is_stopping(informer) && pthread_cond_timedwait(&informer->wake, &informer->lock, &until) != ETIMEDOUT)
         ;

@@ -1,6 +1,7 @@
-/* Reading objects, and values of labels. */
+/* Reading objects, and values of labels and amounts. */
 #include "kubernetes/object.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 
 #include "base/json.h"
@@ -8,6 +9,8 @@
 #include "kubernetes/terminal.h"
 
 #define LABEL_VALUE_MAX 63
+#define GPU_RESOURCE "nvidia.com/gpu"
+#define GPUS_MAX 1024
 
 static const json_t *walk(const json_t *object, va_list path)
 {
@@ -43,6 +46,57 @@ const char *kube_uid(const json_t *object) { return kube_text_at(object, "metada
 const char *kube_label(const json_t *object, const char *key) { return kube_text_at(object, "metadata", "labels", key, NULL); }
 const char *kube_annotation(const json_t *object, const char *key) { return kube_text_at(object, "metadata", "annotations", key, NULL); }
 bool kube_is_deleting(const json_t *object) { return kube_text_at(object, "metadata", "deletionTimestamp", NULL) != NULL; }
+
+uint64_t kube_version(const json_t *object)
+{
+    const char *text = kube_text_at(object, "metadata", "resourceVersion", NULL);
+    uint64_t version = 0;
+
+    return text && str_to_u64(str_from(text), &version) ? version : 0;
+}
+
+const json_t *kube_named(const json_t *list, const char *name)
+{
+    const json_t *member;
+    size_t i;
+
+    json_array_foreach(list, i, member) {
+        const char *its_name = json_text(member, "name");
+        if (its_name && strcmp(its_name, name) == 0)
+            return member;
+    }
+    return NULL;
+}
+
+/* --- amounts --- */
+
+char *kube_format_bytes(uint64_t bytes)
+{
+    if (bytes > 0 && bytes % (1ull << 30) == 0)
+        return xasprintf("%" PRIu64 "Gi", bytes >> 30);
+    if (bytes > 0 && bytes % (1ull << 20) == 0)
+        return xasprintf("%" PRIu64 "Mi", bytes >> 20);
+    return xasprintf("%" PRIu64, bytes);
+}
+
+char *kube_format_cpu(uint64_t nano_cpus)
+{
+    return xasprintf("%" PRIu64 "m", nano_cpus / 1000000 + (nano_cpus % 1000000 != 0));
+}
+
+int kube_put_gpus(json_t *limits, const char *gpus, struct error *err)
+{
+    uint64_t count;
+
+    if (!gpus)
+        return 0;
+    if (!str_to_u64(str_from(gpus), &count) || count == 0 || count > GPUS_MAX)
+        return error_set(err, ERR_INVALID_POLICY, "gpus '%s': on Kubernetes it must be a number from 1 to %d", gpus, GPUS_MAX);
+    json_object_set_new(limits, GPU_RESOURCE, json_integer((json_int_t)count));
+    return 0;
+}
+
+/* --- labels --- */
 
 static bool is_alphanumeric(char c)
 {

@@ -14,6 +14,16 @@ const char *kube_uid(const json_t *object);
 const char *kube_label(const json_t *object, const char *key);
 const char *kube_annotation(const json_t *object, const char *key);
 bool kube_is_deleting(const json_t *object);
+/* metadata.resourceVersion as a number; 0: it has none. */
+uint64_t kube_version(const json_t *object);
+/* The member of a list, as of containers, that has this name. Borrowed; NULL when there is none. */
+const json_t *kube_named(const json_t *list, const char *name);
+
+/* Amounts as Kubernetes writes them: "512Mi"; "250m", whose thousandths are the finest there are (rounded up). The caller frees. */
+char *kube_format_bytes(uint64_t bytes) MUST_CHECK;
+char *kube_format_cpu(uint64_t nano_cpus) MUST_CHECK;
+/* Puts a policy's number of GPUs into `limits`; NULL: none. ERR_INVALID_POLICY when it is no number. */
+int kube_put_gpus(json_t *limits, const char *gpus, struct error *err) MUST_CHECK;
 
 /* A valid label value (≤ 63, [A-Za-z0-9._-], alphanumeric at both ends); empty is valid. */
 bool kube_label_value_is_valid(const char *value);

@@ -5,7 +5,6 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/json.h"
@@ -169,15 +168,8 @@ static int64_t attempt(struct lease *lease)
 /* True when it is time to end. */
 static bool wait_ms(struct lease *lease, int64_t ms)
 {
-    struct timespec until;
+    struct timespec until = clock_deadline(ms);
 
-    (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += ms / 1000;
-    until.tv_nsec += ms % 1000 * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
     pthread_mutex_lock(&lease->lock);
     while (!lease->stopping && pthread_cond_timedwait(&lease->wake, &lease->lock, &until) != ETIMEDOUT)
         ;

@@ -164,15 +164,7 @@ static json_t *container_security(const struct origin *origin)
 
 static const json_t *template_container(const json_t *spec)
 {
-    const json_t *containers = kube_at(spec, "podTemplate", "spec", "containers", NULL), *container;
-    size_t index;
-
-    json_array_foreach(containers, index, container) {
-        const char *name = json_text(container, "name");
-        if (name && strcmp(name, TERMINAL_CONTAINER) == 0)
-            return container;
-    }
-    return NULL;
+    return kube_named(kube_at(spec, "podTemplate", "spec", "containers", NULL), TERMINAL_CONTAINER);
 }
 
 /* The resource's image, else its template's, else the service's. */

@@ -90,22 +90,6 @@ bool record_is_empty(const struct record *record)
 
 static void copy_text(char *out, size_t size, const char *text) { (void)snprintf(out, size, "%s", text ? text : ""); }
 
-static void replace_text(char **place, const char *text)
-{
-    if (*place && text && strcmp(*place, text) == 0)
-        return;
-    free(*place);
-    *place = text ? xstrdup(text) : NULL;
-}
-
-static uint64_t version_of(const json_t *object)
-{
-    const char *text = kube_text_at(object, "metadata", "resourceVersion", NULL);
-    uint64_t version = 0;
-
-    return text && str_to_u64(str_from(text), &version) ? version : 0;
-}
-
 static const char *owner_of(const json_t *object)
 {
     const json_t *owners = kube_at(object, "metadata", "ownerReferences", NULL), *owner;
@@ -125,7 +109,7 @@ void forget_child(struct child *child) { *child = (struct child){ .version = chi
 static bool observe_child(struct child *child, const json_t *object, bool deleted)
 {
     const char *uid = kube_uid(object);
-    uint64_t version = version_of(object);
+    uint64_t version = kube_version(object);
     bool same = child->present && uid && strcmp(uid, child->uid) == 0;
 
     if (!uid || version < child->version || (deleted && child->present && !same))
@@ -187,8 +171,8 @@ static void observe_status(struct record *record, const json_t *status)
     record->status = json_is_object(status) ? json_write(status) : NULL;
     record->phase = phase_from_name(json_text(status, "phase"));
     record->last_activity_us = time_of(json_text(status, "lastActivityAt"));
-    replace_text(&record->status_message, json_text(status, "message"));
-    replace_text(&record->reset_done, json_text(status, "lastReset"));
+    xreplace(&record->status_message, json_text(status, "message"));
+    xreplace(&record->reset_done, json_text(status, "lastReset"));
     observe_condition(record, status);
 }
 
@@ -199,7 +183,7 @@ static void observe_spec(struct record *record, const json_t *spec)
     free(record->spec);
     record->spec = json_is_object(spec) ? json_write(spec) : xstrdup("{}");
     spec_hash(spec, record->spec_hash);
-    replace_text(&record->user_id, json_text(spec, "userId"));
+    xreplace(&record->user_id, json_text(spec, "userId"));
     record->persistent = spec_is_persistent(spec);
     record->shared = spec_is_shared(spec);
     record->idle_timeout_us = minutes <= 0 ? 0 : (int64_t)minutes * 60 * 1000000;
@@ -220,8 +204,8 @@ bool observe_terminal(struct record *record, const json_t *object, bool deleted)
     }
     record->has_finalizer = has_finalizer(object);
     record->generation = json_integer_value(kube_at(object, "metadata", "generation", NULL));
-    replace_text(&record->version_text, kube_text_at(object, "metadata", "resourceVersion", NULL));
-    replace_text(&record->reset_wanted, kube_annotation(object, ANNOTATION_RESET));
+    xreplace(&record->version_text, kube_text_at(object, "metadata", "resourceVersion", NULL));
+    xreplace(&record->reset_wanted, kube_annotation(object, ANNOTATION_RESET));
     if (changed || other)
         observe_spec(record, json_object_get(object, "spec"));
     observe_status(record, json_object_get(object, "status"));
@@ -256,7 +240,7 @@ bool observe_pvc(struct record *record, const json_t *object, bool deleted)
 {
     if (!observe_child(&record->pvc, object, deleted))
         return false;
-    replace_text(&record->pvc_user, deleted ? NULL : kube_annotation(object, ANNOTATION_USER_ID));
+    xreplace(&record->pvc_user, deleted ? NULL : kube_annotation(object, ANNOTATION_USER_ID));
     record->released_us = deleted ? 0 : time_of(kube_annotation(object, ANNOTATION_RELEASED));
     return true;
 }

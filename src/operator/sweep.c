@@ -1,7 +1,6 @@
 /* What only time brings: idle terminals, homes whose time is over, the first sight of everything, numbers for /metrics. */
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -83,15 +82,8 @@ static void delete_old_homes(struct operator *operator)
 
 static bool wait_ms(struct operator *operator, int64_t ms)
 {
-    struct timespec until;
+    struct timespec until = clock_deadline(ms);
 
-    (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += ms / 1000;
-    until.tv_nsec += ms % 1000 * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
     WITH_LOCK(operator);
     while (!atomic_load(&operator->stopping) && pthread_cond_timedwait(&operator->changed, &operator->lock, &until) != ETIMEDOUT)
         ;

@@ -2,6 +2,7 @@
 #include "backend/docker/docker.h"
 
 #include "backend/docker/parts.h"
+#include "base/clock.h"
 
 #define LAST_CALLS_MS 10000             /* for calls that run when the service ends */
 
@@ -35,11 +36,8 @@ void docker_forget_reach(struct docker *docker)
 
 void docker_pause(struct docker *docker, int64_t ms)
 {
-    struct timespec until;
+    struct timespec until = clock_deadline(ms);
 
-    (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += ms / 1000 + (until.tv_nsec + ms % 1000 * 1000000) / 1000000000;
-    until.tv_nsec = (until.tv_nsec + ms % 1000 * 1000000) % 1000000000;
     pthread_mutex_lock(&docker->watch_lock);
     while (!atomic_load(&docker->stopping) && pthread_cond_timedwait(&docker->watch_wake, &docker->watch_lock, &until) == 0)
         ;

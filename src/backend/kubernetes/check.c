@@ -6,6 +6,8 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include "kubernetes/access.h"
+
 #define CONNECT_MS 3000
 
 struct checkup {
@@ -25,21 +27,13 @@ static void report(const struct checkup *checkup, bool ok, const char *what, con
 
 static bool check_server(const struct checkup *checkup)
 {
-    const struct kube_config *config = kube_client_config(checkup->k->client);
-    cleanup_json json_t *version = NULL;
-    struct error err;
+    struct error err = { 0 };
+    cleanup_free char *detail = kube_describe_server(checkup->k->client, &err);
 
-    if (kube_get_path(checkup->k->client, "/version", &version, &err) < 0) {
-        cleanup_free char *detail = xasprintf("%s (from %s)", err.text, kube_config_origin(config));
-        report(checkup, false, "Kubernetes API", detail, err.class == ERR_FORBIDDEN
-               ? "renew the credentials of the kubeconfig (kubectl get pods must work with it), or the service account of this pod"
-               : "start the cluster, or name a kubeconfig that reaches it in TERMINALS_KUBERNETES_KUBECONFIG or KUBECONFIG");
-        return false;
-    }
-    const char *git = json_text(version, "gitVersion");
-    cleanup_free char *detail = xasprintf("%s at %s (from %s)", git ? git : "?", kube_config_server(config), kube_config_origin(config));
-    report(checkup, true, "Kubernetes API", detail, NULL);
-    return true;
+    report(checkup, detail != NULL, "Kubernetes API", detail ? detail : err.text, err.class == ERR_FORBIDDEN
+           ? "renew the credentials of the kubeconfig (kubectl get pods must work with it), or the service account of this pod"
+           : "start the cluster, or name a kubeconfig that reaches it in TERMINALS_KUBERNETES_KUBECONFIG or KUBECONFIG");
+    return detail != NULL;
 }
 
 static void check_namespace(const struct checkup *checkup)
@@ -63,38 +57,15 @@ static void check_namespace(const struct checkup *checkup)
 
 /* --- permissions --------------------------------------------------------------------------------------------- */
 
-struct need {
-    const struct kube_resource *resource;
-    const char *subresource, *verbs;
-    bool for_network_policy;
+static const struct kube_need needs[] = {
+    { &KUBE_PODS, NULL, "get,list,watch,create,patch,delete" },
+    { &KUBE_PODS, "log", "get" },
+    { &KUBE_SECRETS, NULL, "get,list,watch,create,patch,delete" },
+    { &KUBE_SERVICES, NULL, "get,list,watch,create,delete" },
+    { &KUBE_PVCS, NULL, "get,create,patch,delete" },
+    { &KUBE_EVENTS, NULL, "list" },
+    { &KUBE_NETWORK_POLICIES, NULL, "get,create,patch,delete" },
 };
-
-static const struct need needs[] = {
-    { &KUBE_PODS, NULL, "get,list,watch,create,patch,delete", false },
-    { &KUBE_PODS, "log", "get", false },
-    { &KUBE_SECRETS, NULL, "get,list,watch,create,patch,delete", false },
-    { &KUBE_SERVICES, NULL, "get,list,watch,create,delete", false },
-    { &KUBE_PVCS, NULL, "get,create,patch,delete", false },
-    { &KUBE_EVENTS, NULL, "list", false },
-    { &KUBE_NETWORK_POLICIES, NULL, "get,create,patch,delete", true },
-};
-
-static int ask(const struct checkup *checkup, const struct need *need, struct buf *missing, unsigned *asked, struct error *err)
-{
-    struct str rest = str_from(need->verbs), verb;
-
-    while (str_next_part(&rest, ',', &verb)) {
-        cleanup_free char *word = str_dup(verb);
-        bool allowed = false;
-        if (kube_may_i(checkup->k->client, need->resource, need->subresource, word, checkup->k->namespace, &allowed, err) < 0)
-            return -1;
-        ++*asked;
-        if (!allowed)
-            buf_printf(missing, "%s%s %s%s%s", missing->len ? ", " : "", word, need->resource->plural, need->subresource ? "/" : "",
-                       need->subresource ? need->subresource : "");
-    }
-    return 0;
-}
 
 static void check_permissions(const struct checkup *checkup)
 {
@@ -103,9 +74,9 @@ static void check_permissions(const struct checkup *checkup)
     struct error err;
 
     for (size_t i = 0; i < COUNT_OF(needs); i++) {
-        if (needs[i].for_network_policy && !checkup->k->settings->kubernetes_network_policy)
+        if (needs[i].resource == &KUBE_NETWORK_POLICIES && !checkup->k->settings->kubernetes_network_policy)
             continue;
-        if (ask(checkup, &needs[i], &missing, &asked, &err) < 0) {
+        if (kube_missing_rights(checkup->k->client, checkup->k->namespace, &needs[i], &missing, &asked, &err) < 0) {
             report(checkup, false, "permissions", err.text, "let this account create SelfSubjectAccessReviews (every authenticated one may by default)");
             return;
         }

@@ -1,62 +1,20 @@
 /* What a guest printed last, and how it ended or why it does not begin. */
 #include "backend/kubernetes/parts.h"
+#include "backend/log_tail.h"
 
 #define LOG_LINES 20
 #define MOST_TEXT 500
 
 /* --- the log ------------------------------------------------------------------------------------------------- */
 
-/* Length of the escape sequence at the begin of `text`: CSI up to its final byte, else two bytes. */
-static size_t escape_length(struct str text)
-{
-    size_t i = 2;
-
-    if (text.len < 2 || text.data[1] != '[')
-        return text.len < 2 ? text.len : 2;
-    while (i < text.len && (unsigned char)text.data[i] < 0x40)
-        i++;
-    return i < text.len ? i + 1 : i;
-}
-
-/* A guest is hostile: nothing that moves somebody's cursor goes through. */
-static void append_printable(struct str text, struct buf *out)
-{
-    for (size_t i = 0; i < text.len; i++) {
-        unsigned char c = (unsigned char)text.data[i];
-
-        if (c == 0x1b)
-            i += escape_length(str_skip(text, i)) - 1;
-        else if (c == '\n' || (c >= 0x20 && c != 0x7f))
-            buf_append_char(out, (char)c);
-        else if (c == '\t')
-            buf_append_char(out, ' ');
-    }
-}
-
-/* The end of the text, from the begin of a line where one is near. */
-static struct str last_part(struct str text)
-{
-    struct str part = text.len > MOST_TEXT ? str_skip(text, text.len - MOST_TEXT) : text;
-    size_t line_end = part.len < text.len ? str_find_char(part, '\n') : SIZE_MAX;
-
-    if (line_end != SIZE_MAX && line_end < part.len / 2)
-        part = str_skip(part, line_end + 1);
-    while (part.len > 0 && part.len < text.len && ((unsigned char)part.data[0] & 0xc0) == 0x80)
-        part = str_skip(part, 1);
-    return str_trim(part);
-}
-
 char *last_words(struct kubernetes *k, const char *pod, const char *container, bool previous)
 {
     cleanup_free char *log = NULL;
-    cleanup_buf struct buf printable = { 0 };
     struct error ignored;
 
     if (kube_logs(k->client, k->namespace, pod, container, LOG_LINES, previous, &log, &ignored) < 0 || !log)
         return xstrdup("");
-    append_printable(str_from(log), &printable);
-    struct str part = last_part(str_trim(buf_str(&printable)));
-    return str_is_utf8(part) ? str_dup(part) : xstrdup("(not UTF-8)");
+    return log_tail(str_from(log), MOST_TEXT);
 }
 
 /* --- why it does not begin ----------------------------------------------------------------------------------- */
@@ -118,7 +76,7 @@ int kubernetes_diagnose(struct kubernetes *k, const struct terminal_ref *ref, ch
     if (kube_get(k->client, &KUBE_PODS, k->namespace, name, &pod, err) < 0)
         return error_wrap(err, "looking at '%s'", name);
     pod_state_read(pod, false, &state);
-    cleanup_free char *said = has_log(pod) ? last_words(k, name, GUEST_CONTAINER, has_previous_run(pod)) : xstrdup("");
+    cleanup_free char *said = has_log(pod) ? last_words(k, name, TERMINAL_CONTAINER, has_previous_run(pod)) : xstrdup("");
     cleanup_free char *warning = !*said && !state.message[0] ? last_warning(k, kube_uid(pod)) : NULL;
     const char *message = state.message[0] ? state.message : warning ? warning : *said ? "" : "the pod has not begun to run";
     *text = xasprintf("%s%s%s", message, *message && *said ? "; last output: " : "", said);

@@ -294,7 +294,7 @@ static void perform_all(struct round *round)
 /* Sleeps for `ms`, or until something odd was seen. */
 static void sleep_for(struct kubernetes *k, int64_t ms, bool may_wake)
 {
-    struct timespec until = time_after(ms > 0 ? ms : 0);
+    struct timespec until = clock_deadline(ms);
 
     WITH_PICTURE(k);
     while (!atomic_load(&k->stopping) && !(may_wake && k->keeper_needed))

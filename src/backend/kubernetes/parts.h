@@ -16,7 +16,6 @@
 
 #define GUEST_PORT 8000
 #define GUEST_HOME "/home/user"
-#define GUEST_CONTAINER "open-terminal"
 #define NAME_PREFIX "terminal-"
 #define OBJECT_NAME_SIZE 96             /* a terminal's name with any suffix of ours */
 
@@ -154,8 +153,6 @@ json_t *container_security_context(const struct settings *settings, const json_t
 
 /* Limits and small requests of the terminal's container; `given` is the template's `resources` or NULL, whose requests stay. ERR_INVALID_POLICY for gpus. */
 json_t *pod_resources(const struct terminal_spec *spec, const json_t *given, struct error *err) MUST_CHECK;
-/* "10Gi", "512Mi" or bytes. */
-char *format_size(uint64_t bytes) MUST_CHECK;
 
 /* --- state.c (pure) ------------------------------------------------------------------------------------------ */
 
@@ -185,8 +182,6 @@ void picture_tell(struct kubernetes *k, struct pod_entry *pod);
 void picture_tell_absent(struct kubernetes *k, const char *name, const struct terminal_key *key);
 /* Waits until something changes, `ms` at most, or stop_watching(). (locked, unlocks) */
 void picture_wait(struct kubernetes *k, int64_t ms);
-/* The time on the monotonic clock in `ms` from now, for waits on conditions. */
-struct timespec time_after(int64_t ms);
 void picture_wake_keeper(struct kubernetes *k);         /* (locked) */
 void picture_set_guest_key(struct kubernetes *k, const char *name, const char *uid, const char *guest_key);
 /* The key in a Secret; NULL when it holds none. The caller frees. */

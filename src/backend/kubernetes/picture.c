@@ -89,14 +89,6 @@ struct object_entry *picture_object(const struct kubernetes *k, enum kind kind, 
     return map_get(map_of(k, kind), str_from(name));
 }
 
-static void replace_text(char **place, const char *text)
-{
-    char *copy = text ? xstrdup(text) : NULL;
-
-    free(*place);
-    *place = copy;
-}
-
 /* --- keys ---------------------------------------------------------------------------------------------------- */
 
 char *secret_read_key(const json_t *secret)
@@ -252,15 +244,9 @@ void picture_tell_absent(struct kubernetes *k, const char *name, const struct te
 
 static const char *image_of(const json_t *pod)
 {
-    const json_t *list = kube_at(pod, "spec", "containers", NULL), *container;
-    size_t i;
+    const json_t *list = kube_at(pod, "spec", "containers", NULL), *named = kube_named(list, TERMINAL_CONTAINER);
 
-    json_array_foreach(list, i, container) {
-        const char *name = json_text(container, "name");
-        if (name && strcmp(name, GUEST_CONTAINER) == 0)
-            return json_text(container, "image");
-    }
-    return json_text(json_array_get(list, 0), "image");
+    return json_text(named ? named : json_array_get(list, 0), "image");
 }
 
 static void remove_pod(struct kubernetes *k, struct pod_entry *pod)
@@ -298,8 +284,8 @@ static void note_pod(struct kubernetes *k, const json_t *object)
     pod_state_read(object, pod->was_ready, &pod->state);
     pod->was_ready = pod->was_ready || pod->state.ready;
     (void)snprintf(pod->key_hash, sizeof(pod->key_hash), "%s", key_hash ? key_hash : "");
-    replace_text(&pod->image, image_of(object));
-    replace_text(&pod->spec_hash, kube_annotation(object, ANNOTATION_SPEC_HASH));
+    xreplace(&pod->image, image_of(object));
+    xreplace(&pod->spec_hash, kube_annotation(object, ANNOTATION_SPEC_HASH));
     pod->listing = k->listeners[KIND_PODS].listing;
     if (!pod->state.unschedulable)
         pod->unschedulable_ms = 0;
@@ -337,8 +323,8 @@ static void note_object(struct kubernetes *k, enum kind kind, const json_t *json
     const char *version = kube_text_at(json, "metadata", "resourceVersion", NULL);
     if (object->version && version && strcmp(object->version, version) != 0)
         object->orphan_ms = 0;          /* somebody has taken it over */
-    replace_text(&object->uid, kube_uid(json));
-    replace_text(&object->version, version);
+    xreplace(&object->uid, kube_uid(json));
+    xreplace(&object->version, version);
     terminal_key_free(object->key);
     object->key = key_of_object(json);
     object->listing = k->listeners[kind].listing;
@@ -346,7 +332,7 @@ static void note_object(struct kubernetes *k, enum kind kind, const json_t *json
         secret_free(object->guest_key);
         object->guest_key = secret_read_key(json);
     } else {
-        replace_text(&object->cluster_ip, ip && *ip && strcmp(ip, "None") != 0 ? ip : NULL);
+        xreplace(&object->cluster_ip, ip && *ip && strcmp(ip, "None") != 0 ? ip : NULL);
     }
     struct pod_entry *pod = pod_of_object(k, kind, name);
     if (pod)
@@ -487,19 +473,9 @@ const struct kube_handler picture_handler = {
 
 /* --- waiting ------------------------------------------------------------------------------------------------- */
 
-struct timespec time_after(int64_t ms)
-{
-    struct timespec until;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += ms / 1000 + (until.tv_nsec + ms % 1000 * 1000000) / 1000000000;
-    until.tv_nsec = (until.tv_nsec + ms % 1000 * 1000000) % 1000000000;
-    return until;
-}
-
 void picture_wait(struct kubernetes *k, int64_t ms)
 {
-    struct timespec until = time_after(ms);
+    struct timespec until = clock_deadline(ms);
 
     if (!atomic_load(&k->stopping))
         (void)pthread_cond_timedwait(&k->changed, &k->lock, &until);

@@ -24,15 +24,7 @@ static json_t *template_of(const json_t *policy)
 /* The template's words on the terminal's own container. Borrowed; NULL when it has none. */
 static const json_t *template_container(const json_t *template)
 {
-    const json_t *container;
-    size_t i;
-
-    json_array_foreach(kube_at(template, "spec", "containers", NULL), i, container) {
-        const char *name = json_text(container, "name");
-        if (name && strcmp(name, GUEST_CONTAINER) == 0)
-            return container;
-    }
-    return NULL;
+    return kube_named(kube_at(template, "spec", "containers", NULL), TERMINAL_CONTAINER);
 }
 
 /* --- the container ------------------------------------------------------------------------------------------- */
@@ -119,7 +111,7 @@ static json_t *guest_container(const struct terminal_spec *spec, const struct po
     if (!resources)
         return NULL;
     secret_name(plan->name, secret);
-    container = json_pack("{s:s, s:s, s:s, s:o, s:[{s:s, s:i}], s:[o], s:o}", "name", GUEST_CONTAINER, "image", spec->image,
+    container = json_pack("{s:s, s:s, s:s, s:o, s:[{s:s, s:i}], s:[o], s:o}", "name", TERMINAL_CONTAINER, "image", spec->image,
                           "workingDir", GUEST_HOME, "env", environment(spec, secret), "ports", "name", "http", "containerPort", GUEST_PORT,
                           "volumeMounts", home_mount(plan), "resources", resources);
     if (!container) {
@@ -214,15 +206,9 @@ static void take(json_t *to, const char *key, const json_t *from)
 
 static const json_t *container_of(const json_t *pod)
 {
-    const json_t *list = kube_at(pod, "spec", "containers", NULL), *container;
-    size_t i;
+    const json_t *list = kube_at(pod, "spec", "containers", NULL), *named = kube_named(list, TERMINAL_CONTAINER);
 
-    json_array_foreach(list, i, container) {
-        const char *name = json_text(container, "name");
-        if (name && strcmp(name, GUEST_CONTAINER) == 0)
-            return container;
-    }
-    return json_array_get(list, 0);
+    return named ? named : json_array_get(list, 0);
 }
 
 json_t *pod_cleaner(const json_t *pod)

@@ -103,15 +103,9 @@ static void read_others(const json_t *statuses, struct pod_state *state)
 
 static const json_t *guest_status(const json_t *statuses)
 {
-    const json_t *status;
-    size_t i;
+    const json_t *named = kube_named(statuses, TERMINAL_CONTAINER);
 
-    json_array_foreach(statuses, i, status) {
-        const char *name = json_text(status, "name");
-        if (name && strcmp(name, GUEST_CONTAINER) == 0)
-            return status;
-    }
-    return json_array_get(statuses, 0);
+    return named ? named : json_array_get(statuses, 0);
 }
 
 static void read_terminated(const json_t *terminated, bool restarts, bool was_ready, struct pod_state *state)

@@ -5,18 +5,8 @@
 #include "backend/resource/parts.h"
 #include "base/json.h"
 
-#define GPU_RESOURCE "nvidia.com/gpu"
 #define REQUEST_NANO_CPUS 100000000ull  /* the schema's defaults; a smaller limit is the request too */
 #define REQUEST_BYTES (256ull << 20)
-
-char *resource_format_size(uint64_t bytes)
-{
-    if (bytes > 0 && bytes % (1ull << 30) == 0)
-        return xasprintf("%" PRIu64 "Gi", bytes >> 30);
-    if (bytes > 0 && bytes % (1ull << 20) == 0)
-        return xasprintf("%" PRIu64 "Mi", bytes >> 20);
-    return xasprintf("%" PRIu64, bytes);
-}
 
 /* --- metadata --- */
 
@@ -72,24 +62,12 @@ static void put_text(json_t *object, const char *key, char *text)
     free(text);
 }
 
-static int put_gpus(json_t *limits, const char *gpus, struct error *err)
-{
-    uint64_t count;
-
-    if (!gpus)
-        return 0;
-    if (!str_to_u64(str_from(gpus), &count) || count == 0 || count > 1024)
-        return error_set(err, ERR_INVALID_POLICY, "gpus '%s': on Kubernetes it must be a number", gpus);
-    json_object_set_new(limits, GPU_RESOURCE, json_integer((json_int_t)count));
-    return 0;
-}
-
 /* Where the policy has no limit, the schema's defaults hold. */
 static int put_resources(json_t *to, const struct terminal_spec *spec, struct error *err)
 {
     cleanup_json json_t *limits = json_object(), *requests = json_object();
 
-    if (put_gpus(limits, spec->gpus, err) < 0)
+    if (kube_put_gpus(limits, spec->gpus, err) < 0)
         return -1;
     if (spec->nano_cpus) {
         put_text(limits, "cpu", xasprintf("%" PRIu64 "m", spec->nano_cpus / 1000000 + (spec->nano_cpus % 1000000 != 0)));
@@ -97,7 +75,7 @@ static int put_resources(json_t *to, const struct terminal_spec *spec, struct er
             json_object_set(requests, "cpu", json_object_get(limits, "cpu"));
     }
     if (spec->memory_bytes) {
-        put_text(limits, "memory", resource_format_size(spec->memory_bytes));
+        put_text(limits, "memory", kube_format_bytes(spec->memory_bytes));
         if (spec->memory_bytes < REQUEST_BYTES)
             json_object_set(requests, "memory", json_object_get(limits, "memory"));
     }
@@ -109,7 +87,7 @@ static void put_home(json_t *to, const struct resource *resource, const struct t
 {
     const struct settings *settings = resource->settings;
     const char *class = settings->kubernetes_storage_class;
-    cleanup_free char *size = spec->storage_bytes ? resource_format_size(spec->storage_bytes) : xstrdup(settings->kubernetes_storage_size);
+    cleanup_free char *size = spec->storage_bytes ? kube_format_bytes(spec->storage_bytes) : xstrdup(settings->kubernetes_storage_size);
 
     json_object_set_new(to, "persistence", json_pack("{s:b, s:s, s:s}", "enabled", 1, "size", size, "storageClass", class ? class : ""));
     json_object_set_new(to, "storageMode", json_string(spec->storage_mode ? spec->storage_mode : settings->kubernetes_storage_mode));

@@ -4,6 +4,7 @@
 #include "backend/resource/parts.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "kubernetes/access.h"
 
 enum { LEASE_FRESH_S = 30 };
 
@@ -22,19 +23,12 @@ static void report(const struct checkup *checkup, bool ok, const char *what, con
 
 static bool check_server(const struct checkup *checkup)
 {
-    const struct kube_config *config = kube_client_config(checkup->resource->client);
-    cleanup_json json_t *version = NULL;
-    cleanup_free char *detail = NULL;
-    struct error err;
-    bool ok = kube_get_path(checkup->resource->client, "/version", &version, &err) == 0;
+    struct error err = { 0 };
+    cleanup_free char *detail = kube_describe_server(checkup->resource->client, &err);
 
-    if (ok)
-        detail = xasprintf("%s at %s (from %s)", json_text(version, "gitVersion"), kube_config_server(config), kube_config_origin(config));
-    else
-        detail = xasprintf("%s (from %s)", err.text, kube_config_origin(config));
-    report(checkup, ok, "Kubernetes API", detail, "start the cluster, or name a kubeconfig that reaches it in TERMINALS_KUBERNETES_KUBECONFIG or "
-           "KUBECONFIG; when credentials are refused, renew them");
-    return ok;
+    report(checkup, detail != NULL, "Kubernetes API", detail ? detail : err.text, "start the cluster, or name a kubeconfig that reaches it in "
+           "TERMINALS_KUBERNETES_KUBECONFIG or KUBECONFIG; when credentials are refused, renew them");
+    return detail != NULL;
 }
 
 /* --- the definition --- */
@@ -99,32 +93,25 @@ static void check_definition(const struct checkup *checkup)
 
 static void check_permissions(const struct checkup *checkup)
 {
-    const struct need { const struct kube_resource *resource; const char *subresource, *verbs; } needs[] = {
-        { &checkup->resource->terminals, NULL, "get,list,watch,create,update,patch" }, { &checkup->resource->terminals, "status", "patch" },
+    struct resource *resource = checkup->resource;
+    const struct kube_need needs[] = {
+        { &resource->terminals, NULL, "get,list,watch,create,update,patch" }, { &resource->terminals, "status", "patch" },
         { &KUBE_PODS, NULL, "list,watch" }, { &KUBE_PODS, "log", "get" }, { &KUBE_SECRETS, NULL, "get" },
         { &KUBE_PVCS, NULL, "get" }, { &KUBE_SERVICES, NULL, "list,watch" },
     };
     cleanup_buf struct buf missing = { 0 };
+    unsigned asked = 0;
     struct error err;
 
     for (size_t i = 0; i < COUNT_OF(needs); i++) {
-        struct str verbs = str_from(needs[i].verbs), verb;
-        if (needs[i].resource == &KUBE_SERVICES && !checkup->resource->by_service)
+        if (needs[i].resource == &KUBE_SERVICES && !resource->by_service)
             continue;
-        while (str_next_part(&verbs, ',', &verb)) {
-            cleanup_free char *word = str_dup(verb);
-            bool allowed = false;
-            if (kube_may_i(checkup->resource->client, needs[i].resource, needs[i].subresource, word, checkup->resource->namespace, &allowed, &err) < 0)
-                return report(checkup, false, "permissions", err.text, "allow SelfSubjectAccessReviews, or check with kubectl auth can-i --list");
-            if (!allowed)
-                buf_printf(&missing, "%s%s %s%s%s", missing.len ? ", " : "", word, needs[i].resource->plural,
-                           needs[i].subresource ? "/" : "", needs[i].subresource ? needs[i].subresource : "");
-        }
+        if (kube_missing_rights(resource->client, resource->namespace, &needs[i], &missing, &asked, &err) < 0)
+            return report(checkup, false, "permissions", err.text, "allow SelfSubjectAccessReviews, or check with kubectl auth can-i --list");
     }
-    buf_append_char(&missing, 0);
-    cleanup_free char *detail = missing.len > 1 ? xasprintf("missing in %s: %s", checkup->resource->namespace, missing.data) :
-                                                  xasprintf("all that is needed, in %s", checkup->resource->namespace);
-    report(checkup, missing.len <= 1, "permissions", detail, "apply the orchestrator's Role and RoleBinding (deploy/kubernetes/orchestrator.yaml)");
+    cleanup_free char *detail = missing.len ? xasprintf("missing in %s: %.*s", resource->namespace, STR_ARG(buf_str(&missing))) :
+                                              xasprintf("all that is needed, in %s", resource->namespace);
+    report(checkup, missing.len == 0, "permissions", detail, "apply the orchestrator's Role and RoleBinding (deploy/kubernetes/orchestrator.yaml)");
 }
 
 /* --- the operator --- */

@@ -42,22 +42,6 @@ void entry_free(struct entry *entry)
 
 /* --- from objects --- */
 
-static void replace_text(char **place, const char *text)
-{
-    if (*place && text && strcmp(*place, text) == 0)
-        return;
-    free(*place);
-    *place = text ? xstrdup(text) : NULL;
-}
-
-static uint64_t version_of(const json_t *object)
-{
-    const char *text = kube_text_at(object, "metadata", "resourceVersion", NULL);
-    uint64_t version = 0;
-
-    return text && str_to_u64(str_from(text), &version) ? version : 0;
-}
-
 static const char *text_or(const char *text, const char *otherwise) { return text && *text ? text : otherwise; }
 
 struct terminal_key *entry_key_of(const json_t *object)
@@ -88,18 +72,18 @@ static void see_status(struct entry *entry, const json_t *status)
 {
     const char *active = json_text(status, "lastActivityAt");
 
-    replace_text(&entry->phase, json_text(status, "phase"));
-    replace_text(&entry->reason, reason_of(status));
-    replace_text(&entry->message, json_text(status, "message"));
-    replace_text(&entry->secret_name, json_text(status, "apiKeySecret"));
-    replace_text(&entry->last_reset, json_text(status, "lastReset"));
+    xreplace(&entry->phase, json_text(status, "phase"));
+    xreplace(&entry->reason, reason_of(status));
+    xreplace(&entry->message, json_text(status, "message"));
+    xreplace(&entry->secret_name, json_text(status, "apiKeySecret"));
+    xreplace(&entry->last_reset, json_text(status, "lastReset"));
     if (!active || !clock_parse_iso(active, &entry->last_activity_us))
         entry->last_activity_us = 0;
 }
 
 bool entry_see_terminal(struct entry *entry, const json_t *object, bool deleted)
 {
-    uint64_t version = version_of(object);
+    uint64_t version = kube_version(object);
     const char *uid = kube_uid(object);
 
     if (!uid || version < entry->version || (deleted && entry->present && strcmp(entry->uid, uid) != 0))
@@ -114,31 +98,18 @@ bool entry_see_terminal(struct entry *entry, const json_t *object, bool deleted)
     (void)snprintf(entry->uid, sizeof entry->uid, "%s", uid);
     terminal_key_free(entry->key);
     entry->key = entry_key_of(object);
-    replace_text(&entry->image, kube_text_at(object, "spec", "image", NULL));
-    replace_text(&entry->spec_hash, kube_annotation(object, ANNOTATION_SPEC_HASH));
-    replace_text(&entry->reset_wanted, kube_annotation(object, ANNOTATION_RESET));
+    xreplace(&entry->image, kube_text_at(object, "spec", "image", NULL));
+    xreplace(&entry->spec_hash, kube_annotation(object, ANNOTATION_SPEC_HASH));
+    xreplace(&entry->reset_wanted, kube_annotation(object, ANNOTATION_RESET));
     see_status(entry, json_object_get(object, "status"));
     return true;
 }
 
-static const json_t *guest_status(const json_t *pod)
-{
-    const json_t *containers = kube_at(pod, "status", "containerStatuses", NULL), *container;
-    size_t index;
-
-    json_array_foreach(containers, index, container) {
-        const char *name = json_text(container, "name");
-        if (name && strcmp(name, TERMINAL_CONTAINER) == 0)
-            return container;
-    }
-    return NULL;
-}
-
 bool entry_see_pod(struct entry *entry, const json_t *object, bool deleted)
 {
-    uint64_t version = version_of(object);
+    uint64_t version = kube_version(object);
     const char *uid = kube_uid(object), *hash = kube_annotation(object, ANNOTATION_KEY_HASH);
-    const json_t *guest = guest_status(object);
+    const json_t *guest = kube_named(kube_at(object, "status", "containerStatuses", NULL), TERMINAL_CONTAINER);
 
     if (!uid || version < entry->pod.version || (deleted && entry->pod.present && strcmp(entry->pod.uid, uid) != 0))
         return false;
@@ -150,20 +121,20 @@ bool entry_see_pod(struct entry *entry, const json_t *object, bool deleted)
     entry->pod.restarts = json_integer_value(json_object_get(guest, "restartCount"));
     (void)snprintf(entry->pod.uid, sizeof entry->pod.uid, "%s", uid);
     (void)snprintf(entry->pod.key_hash, sizeof entry->pod.key_hash, "%s", hash ? hash : "");
-    replace_text(&entry->pod.ip, deleted ? NULL : kube_text_at(object, "status", "podIP", NULL));
+    xreplace(&entry->pod.ip, deleted ? NULL : kube_text_at(object, "status", "podIP", NULL));
     return true;
 }
 
 bool entry_see_service(struct entry *entry, const json_t *object, bool deleted)
 {
     const char *ip = kube_text_at(object, "spec", "clusterIP", NULL);
-    uint64_t version = version_of(object);
+    uint64_t version = kube_version(object);
 
     if (version < entry->service_version)
         return false;
     entry->service_version = version;
     entry->service_present = !deleted;
-    replace_text(&entry->service_ip, deleted || !ip || strcmp(ip, "None") == 0 ? NULL : ip);
+    xreplace(&entry->service_ip, deleted || !ip || strcmp(ip, "None") == 0 ? NULL : ip);
     return true;
 }
 

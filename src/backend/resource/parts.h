@@ -102,8 +102,6 @@ bool entry_is_instance(const struct entry *entry, const char *instance_id);
 json_t *resource_object(const struct resource *resource, const struct terminal_spec *spec, const char *name, struct error *err) MUST_CHECK;
 /* One that only says whose it is: for a home without a resource. */
 json_t *resource_bare_object(const struct resource *resource, const struct terminal_key *key, const char *name) MUST_CHECK;
-/* Bytes as Kubernetes writes them; the caller frees. */
-char *resource_format_size(uint64_t bytes) MUST_CHECK;
 
 /* --- picture.c --- */
 void picture_start(struct resource *resource);

@@ -137,20 +137,36 @@ static void wait_until_gone(struct resource *resource, const json_t *there, int6
 
 /* --- attempts --- */
 
-/* 1: done; 0: look again; negative: failed. */
-static int attempt(struct resource *resource, const struct terminal_spec *spec, const json_t *wanted, int64_t deadline_ms, struct error *err)
+/* 1: made; 0: there is one of this name; negative: failed. */
+static int make(struct resource *resource, const json_t *wanted, struct error *err)
 {
-    const char *name = kube_name(wanted);
-    cleanup_json json_t *made = NULL, *there = NULL;
+    cleanup_json json_t *made = NULL;
 
     pause_point("resource.create.before");
-    if (kube_create(resource->client, &resource->terminals, resource->namespace, wanted, &made, err) == 0) {
-        pause_point("resource.create.after");
-        picture_take(resource, made, false);
-        return 1;
-    }
-    if (err->class != ERR_CONFLICT)
-        return -1;
+    if (kube_create(resource->client, &resource->terminals, resource->namespace, wanted, &made, err) < 0)
+        return err->class == ERR_CONFLICT ? 0 : -1;
+    pause_point("resource.create.after");
+    picture_take(resource, made, false);
+    return 1;
+}
+
+static bool is_known(struct resource *resource, const char *name)
+{
+    WITH_LOCK(resource);
+    const struct entry *entry = picture_find(resource, name);
+    return entry && entry->present;
+}
+
+/* 1: done; 0: look again; negative: failed. One that is known is not tried to be made first, unless it proves to be gone. */
+static int attempt(struct resource *resource, const struct terminal_spec *spec, const json_t *wanted, bool known, int64_t deadline_ms,
+                   struct error *err)
+{
+    const char *name = kube_name(wanted);
+    cleanup_json json_t *there = NULL;
+    int made = known ? 0 : make(resource, wanted, err);
+
+    if (made != 0)
+        return made;
     if (kube_get(resource->client, &resource->terminals, resource->namespace, name, &there, err) < 0)
         return err->class == ERR_NOT_FOUND ? 0 : -1;
     if (kube_is_deleting(there)) {
@@ -173,7 +189,7 @@ int resource_start(struct resource *resource, const struct terminal_spec *spec, 
     if (!name || !(wanted = resource_object(resource, spec, name, err)))
         return -1;
     for (int i = 0; result == 0 && i < ATTEMPTS && (i == 0 || clock_monotonic_ms() < deadline_ms); i++)
-        result = attempt(resource, spec, wanted, deadline_ms, err);
+        result = attempt(resource, spec, wanted, i == 0 && is_known(resource, name), deadline_ms, err);
     if (result > 0)
         return 0;
     if (err->class == ERR_INVALID || err->class == ERR_FORBIDDEN)

@@ -92,6 +92,8 @@ void reconcile_soon(struct fleet *fleet, struct terminal *terminal);            
 /* Begins a start of a terminal that is ABSENT, FAILED or STOPPING with nothing left. */
 void reconcile_begin_start(struct fleet *fleet, struct terminal *terminal);                         /* (locked) */
 void reconcile_begin_stop(struct fleet *fleet, struct terminal *terminal, enum stop_reason reason, bool reset);  /* (locked) */
+/* A start has until from now on to become ready. */
+void reconcile_restart_clock(struct fleet *fleet, struct terminal *terminal);                       /* (locked) */
 /* A call hangs beyond its deadline: whoever waits for it is told; the call itself goes on. */
 void reconcile_expire_call(struct fleet *fleet, struct terminal *terminal);                         /* (locked) */
 /* The engine cannot be reached and was never listed: nothing can be started. */

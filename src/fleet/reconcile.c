@@ -43,10 +43,15 @@ void reconcile_begin_stop(struct fleet *fleet, struct terminal *terminal, enum s
     reconcile_soon(fleet, terminal);
 }
 
+void reconcile_restart_clock(struct fleet *fleet, struct terminal *terminal)
+{
+    terminal->deadline_ms = clock_monotonic_ms() + (int64_t)fleet->options.start_timeout_s * 1000;
+}
+
 static void begin_adoption(struct fleet *fleet, struct terminal *terminal)
 {
     terminal->own_start = false;
-    terminal->deadline_ms = clock_monotonic_ms() + (int64_t)fleet->options.start_timeout_s * 1000;
+    reconcile_restart_clock(fleet, terminal);
     terminal_change_phase(fleet, terminal, TERMINAL_STARTING, NULL);
     reconcile_soon(fleet, terminal);
 }
@@ -98,10 +103,23 @@ static void follow_absent(struct fleet *fleet, struct terminal *terminal)
     }
 }
 
+/* A large image on a new node: who waits is told to come again, and the start goes on. */
+static void wait_for_pull(struct fleet *fleet, struct terminal *terminal)
+{
+    const char *message = terminal->observed.message;
+    struct error why;
+    error_set(&why, ERR_STARTING, "%s; try again in a while", message ? message : "the image is still being pulled");
+    terminal_dismiss_waiters(terminal, &why);
+    reconcile_restart_clock(fleet, terminal);
+    reconcile_soon(fleet, terminal);
+}
+
 static void follow_starting(struct fleet *fleet, struct terminal *terminal)
 {
     int64_t now = clock_monotonic_ms();
     if (terminal->phase == TERMINAL_STARTING) {
+        if (now >= terminal->deadline_ms && terminal->observed.pulling && now - terminal->observed.since_ms < PULL_TIMEOUT_MS)
+            return wait_for_pull(fleet, terminal);
         if (now >= terminal->deadline_ms)
             return fail_late_start(fleet, terminal);
         reconcile_after(fleet, terminal, terminal->deadline_ms - now);

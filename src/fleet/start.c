@@ -101,8 +101,10 @@ void start_fail(struct fleet *fleet, struct terminal *terminal, const struct err
 static void conclude(struct fleet *fleet, struct terminal *terminal, int result, const struct error *why)
 {
     terminal->seen = fleet->listing;
-    if (result == 0 && terminal->observed.phase == OBSERVED_ABSENT)
+    if (result == 0 && terminal->observed.phase == OBSERVED_ABSENT) {
         terminal->observed.phase = OBSERVED_STARTING;
+        terminal->observed.since_ms = clock_monotonic_ms();
+    }
     if (terminal->wanted != WANTED_RUNNING) {
         reconcile_soon(fleet, terminal);
         return;
@@ -111,7 +113,7 @@ static void conclude(struct fleet *fleet, struct terminal *terminal, int result,
         return start_fail(fleet, terminal, why);
     terminal->wanted = WANTED_AS_OBSERVED;
     terminal->activity_known = true;
-    terminal->deadline_ms = clock_monotonic_ms() + (int64_t)fleet->options.start_timeout_s * 1000;
+    reconcile_restart_clock(fleet, terminal);
     reconcile_soon(fleet, terminal);
 }
 
@@ -145,7 +147,7 @@ void start_step(struct fleet *fleet, struct terminal *terminal)
     case OBSERVED_RUNNING:          /* somebody else was quicker */
         terminal->wanted = WANTED_AS_OBSERVED;
         terminal->own_start = false;
-        terminal->deadline_ms = clock_monotonic_ms() + (int64_t)fleet->options.start_timeout_s * 1000;
+        reconcile_restart_clock(fleet, terminal);
         admission_leave(fleet, terminal);
         reconcile_soon(fleet, terminal);
         return;

@@ -7,6 +7,9 @@
 
 #define GUEST(state) "{\"status\":{\"phase\":\"Pending\",\"podIP\":\"10.0.0.1\",\"containerStatuses\":[{\"name\":\"open-terminal\",\"image\":\"i\"," state "}]}}"
 
+#define PULLING(ready_to_start) "{\"status\":{\"phase\":\"Pending\",\"conditions\":[{\"type\":\"PodReadyToStartContainers\",\"status\":\"" ready_to_start \
+    "\"}],\"containerStatuses\":[{\"name\":\"open-terminal\",\"state\":{\"waiting\":{\"reason\":\"ContainerCreating\"}}}]}}"
+
 static void states_of_pods(void **unused)
 {
     static const struct {
@@ -18,6 +21,8 @@ static void states_of_pods(void **unused)
     } rows[] = {
         { "fresh", "{}", false, OBSERVED_STARTING, ERR_NONE, "" },
         { "creating", GUEST("\"state\":{\"waiting\":{\"reason\":\"ContainerCreating\"}}"), false, OBSERVED_STARTING, ERR_NONE, "" },
+        { "pulling", PULLING("True"), false, OBSERVED_STARTING, ERR_NONE, "still being pulled" },
+        { "its volumes are not there yet", PULLING("False"), false, OBSERVED_STARTING, ERR_NONE, "" },
         { "running", GUEST("\"state\":{\"running\":{}}"), false, OBSERVED_RUNNING, ERR_NONE, "" },
         { "running, no address yet", "{\"status\":{\"containerStatuses\":[{\"name\":\"open-terminal\",\"state\":{\"running\":{}}}]}}", false,
           OBSERVED_STARTING, ERR_NONE, "" },
@@ -57,7 +62,7 @@ static void states_of_pods(void **unused)
 
         assert_non_null(pod);
         pod_state_read(pod, rows[i].was_ready, &state);
-        if (state.phase != rows[i].phase || state.failure != rows[i].failure || !strstr(state.message, rows[i].text))
+        if (state.phase != rows[i].phase || state.failure != rows[i].failure || !strstr(state.message, rows[i].text) || (!*rows[i].text && state.pulling))
             fail_msg("%s: phase %d, %s: %s", rows[i].name, (int)state.phase, error_class_name(state.failure), state.message);
     }
 }

@@ -45,7 +45,7 @@ struct engine {
     /* what to do */
     enum error_class start_fails, stop_fails, wipe_fails;
     int64_t start_ms, stop_ms, event_ms;
-    bool lose_events, double_events, exit_at_start, never_ready, ends_silently;
+    bool lose_events, double_events, exit_at_start, never_ready, ends_silently, pulls;
     unsigned port;              /* of the guests; 0: they are ready by the engine's word */
 
     /* what happened */
@@ -82,6 +82,7 @@ static inline void tell(struct engine *engine, const struct guest *guest, bool a
         seen.guest_key = guest->guest_key;
         seen.image = guest->image;
         seen.ready = guest->ready;
+        seen.pulling = guest->phase == OBSERVED_STARTING && engine->pulls;
         if (guest->phase == OBSERVED_RUNNING) {
             struct sockaddr_in *address = (struct sockaddr_in *)&seen.endpoint.address;
             address->sin_family = AF_INET;
@@ -226,6 +227,8 @@ static inline void run_guest(struct engine *engine, struct guest *guest, const c
     guest->port = engine->port ? engine->port : 9;
     guest->ready = engine->port == 0 && !engine->never_ready;
     set_phase(engine, guest, OBSERVED_STARTING);
+    if (engine->pulls)
+        return;
     set_phase(engine, guest, OBSERVED_RUNNING);
     if (engine->exit_at_start)
         set_phase(engine, guest, OBSERVED_STOPPED);

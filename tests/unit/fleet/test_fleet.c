@@ -110,6 +110,52 @@ static void a_guest_that_never_answers_is_stopped_at_the_deadline(void **state)
     EVENTUALLY(guest_phase(f, "ann") == OBSERVED_ABSENT);
 }
 
+static void end_pull(struct fixture *f, const char *user)
+{
+    struct terminal_key key = key_of(user);
+    pthread_mutex_lock(&f->engine.lock);
+    f->engine.pulls = false;
+    set_phase(&f->engine, find_guest(&f->engine, &key), OBSERVED_RUNNING);
+    pthread_mutex_unlock(&f->engine.lock);
+}
+
+static void a_pull_outlasts_who_waits_for_it(void **state)
+{
+    struct fixture *f = *state;
+    struct asked first, second;
+    f->engine.pulls = true;
+    f->options.start_timeout_s = 1;
+    fleet_begin(f);
+    assert_int_equal(want(f, "ann", &first), WANT_WAITING);
+    EVENTUALLY(first.answers == 1);
+    assert_int_equal(first.class, ERR_STARTING);
+    assert_non_null(strstr(first.text, "pulled"));
+    assert_int_equal(guest_phase(f, "ann"), OBSERVED_STARTING);
+    assert_int_equal(want(f, "ann", &second), WANT_WAITING);
+    end_pull(f, "ann");
+    EVENTUALLY(second.answers == 1);
+    assert_non_null(second.route);
+    route_unref(second.route);
+    assert_int_equal(f->engine.starts, 1);
+}
+
+static void a_guest_has_its_time_to_boot_after_the_pull(void **state)
+{
+    struct fixture *f = *state;
+    struct asked asked;
+    f->engine.pulls = f->engine.never_ready = true;
+    f->options.start_timeout_s = 1;
+    fleet_begin(f);
+    assert_int_equal(want(f, "ann", &asked), WANT_WAITING);
+    EVENTUALLY(guest_phase(f, "ann") == OBSERVED_STARTING);
+    sleep_ms(600);
+    int64_t began_ms = clock_monotonic_ms();
+    end_pull(f, "ann");
+    EVENTUALLY(asked.answers == 1);
+    assert_int_equal(asked.class, ERR_START_TIMEOUT);
+    assert_true(clock_monotonic_ms() - began_ms >= 900);
+}
+
 static void starts_side_by_side_are_limited_and_all_are_served(void **state)
 {
     struct fixture *f = *state;
@@ -536,6 +582,8 @@ int main(void)
         CASE(a_failed_start_is_told_and_tried_again_after_its_back_off),
         CASE(a_guest_that_exits_while_starting_is_reported_and_removed),
         CASE(a_guest_that_never_answers_is_stopped_at_the_deadline),
+        CASE(a_pull_outlasts_who_waits_for_it),
+        CASE(a_guest_has_its_time_to_boot_after_the_pull),
         CASE(a_guest_is_ready_once_it_answers_and_ended_when_it_refuses),
         CASE(starts_side_by_side_are_limited_and_all_are_served),
         CASE(limits_are_kept),

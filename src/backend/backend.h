@@ -78,6 +78,7 @@ struct terminal_ref {
     const char *name;                   /* as observed; NULL: derive it from the key */
     const char *instance_id;            /* as observed, a precondition where the engine has such; or NULL */
     const char *image;                  /* as observed, or NULL */
+    bool ended;                         /* stop(): what ended or cannot run is cleared away; one that lives by now stays */
 };
 
 struct backend;

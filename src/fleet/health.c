@@ -45,6 +45,7 @@ void fleet_suspect(struct fleet *fleet, struct route *route)
 {
     WITH_LOCK(fleet);
     struct terminal *terminal = table_find(fleet, route->key);
-    if (terminal && terminal->phase == TERMINAL_READY && terminal->route == route && !fleet->stopping)
+    /* Without an address the engine has just told that the guest is gone, which the next look at the terminal will find. */
+    if (terminal && terminal->phase == TERMINAL_READY && terminal->route == route && terminal->observed.endpoint && !fleet->stopping)
         health_begin_probe(fleet, terminal, SUSPECT_MS);
 }

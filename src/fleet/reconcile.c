@@ -191,6 +191,7 @@ static void follow_ended(struct fleet *fleet, struct terminal *terminal)
     }
     if (terminal->phase != TERMINAL_FAILED)
         return reconcile_begin_stop(fleet, terminal, STOP_ENDED, false);
+    terminal->stop_reason = STOP_ENDED;
     terminal->wanted = WANTED_GONE;
     terminal->stop_sent = false;
     terminal->deadline_ms = 0;
@@ -244,7 +245,8 @@ static void call_stop(struct fleet *fleet, struct terminal *terminal)
     struct error err;
 
     call_begin(fleet, terminal, CALL_STOP, stop_timeout_ms(fleet));
-    struct terminal_ref ref = { .key = terminal->key, .name = name, .instance_id = id, .image = image };
+    struct terminal_ref ref = { .key = terminal->key, .name = name, .instance_id = id, .image = image,
+                                .ended = terminal->stop_reason == STOP_ENDED };
     int result = backend->ops->stop(backend, &ref, STOP_GRACE_S, &err);
     call_end(fleet, terminal);
 
@@ -310,7 +312,7 @@ static void step_after_stop(struct fleet *fleet, struct terminal *terminal)
 static bool was_replaced(const struct terminal *terminal)
 {
     bool lives = terminal->observed.phase == OBSERVED_STARTING || terminal->observed.phase == OBSERVED_RUNNING;
-    return lives && terminal->phase == TERMINAL_STOPPING && terminal->stop_reason == STOP_ENDED && !terminal->reset_requested;
+    return lives && terminal->stop_reason == STOP_ENDED && !terminal->reset_requested;
 }
 
 static void use_replacement(struct fleet *fleet, struct terminal *terminal)

@@ -1,5 +1,6 @@
 /* Stopping puts the resource to sleep: the operator ends the pod, the home and the key stay. Wiping asks the operator for a reset of the sleeping
  * resource and waits for its word. */
+#include <inttypes.h>
 #include <string.h>
 
 #include "backend/resource/parts.h"
@@ -9,7 +10,7 @@
 #include "base/pause.h"
 #include "base/random.h"
 
-enum { WIPE_TIMEOUT_MS = 90000 };
+enum { WIPE_TIMEOUT_MS = 90000, NEWS_WAIT_MS = 3000 };
 
 static char *name_of(struct resource *resource, const struct terminal_ref *ref)
 {
@@ -20,43 +21,91 @@ static char *name_of(struct resource *resource, const struct terminal_ref *ref)
 
 /* --- stopping --- */
 
-/* False: nothing is there to stop, or not the instance that is meant; then it is told again what is there. */
-static bool find_target(struct resource *resource, const struct terminal_ref *ref, const char *name, char uid[static RESOURCE_UID_SIZE])
+/* What is put to sleep, and as which state of it: an old picture must not lead to the end of a pod that came since. */
+struct target {
+    char uid[RESOURCE_UID_SIZE];
+    uint64_t version;
+};
+
+static bool is_phase(const struct entry *entry, const char *phase) { return entry->phase && strcmp(entry->phase, phase) == 0; }
+
+static bool is_meant(const struct entry *entry, const struct terminal_ref *ref)
 {
-    WITH_LOCK(resource);
+    if (!entry->present || entry->deleting || is_phase(entry, PHASE_TEXT_IDLE) || !entry->key || !terminal_key_equal(entry->key, ref->key))
+        return false;
+    if (ref->ended && !is_phase(entry, PHASE_TEXT_ERROR))
+        return false;                   /* it was woken since */
+    return !ref->instance_id || !entry->pod.present || entry_is_instance(entry, ref->instance_id);
+}
+
+/* False: nothing is there to stop, or not what is meant; then it is told again what is there. (locked) */
+static bool find_target(struct resource *resource, const struct terminal_ref *ref, const char *name, struct target *target)
+{
     struct entry *entry = picture_find(resource, name);
+
     if (!entry) {
         if (resource->observer)
             resource->observer->observe(resource->observer, &(struct observation){ .name = name, .key = ref->key, .phase = OBSERVED_ABSENT });
         return false;
     }
-    bool asleep = entry->phase && strcmp(entry->phase, PHASE_TEXT_IDLE) == 0;
-    bool other = ref->instance_id && entry->pod.present && !entry_is_instance(entry, ref->instance_id);
-    if (!entry->present || entry->deleting || asleep || other || !entry->key || !terminal_key_equal(entry->key, ref->key)) {
+    if (!is_meant(entry, ref)) {
         picture_tell_entry(resource, entry);
         return false;
     }
-    memcpy(uid, entry->uid, RESOURCE_UID_SIZE);
+    memcpy(target->uid, entry->uid, RESOURCE_UID_SIZE);
+    target->version = entry->version;
     return true;
+}
+
+/* Waits for news of a resource that was changed by somebody, and looks again. */
+static bool find_changed_target(struct resource *resource, const struct terminal_ref *ref, const char *name, struct target *target, int64_t deadline_ms)
+{
+    uint64_t before = target->version;
+
+    WITH_LOCK(resource);
+    do {
+        if (!find_target(resource, ref, name, target))
+            return false;
+        if (target->version != before)
+            return true;
+    } while (picture_wait_change(resource, deadline_ms));
+    return false;
+}
+
+static int put_to_sleep(struct resource *resource, const char *name, const struct target *target, struct error *err)
+{
+    cleanup_free char *version = target->version ? xasprintf("%" PRIu64, target->version) : NULL;
+    cleanup_json json_t *patch = json_pack("{s:{s:s, s:s*}, s:{s:s, s:n}}", "metadata", "uid", target->uid, "resourceVersion", version,
+                                           "status", "phase", PHASE_TEXT_IDLE, "message"), *result = NULL;
+
+    pause_point("resource.stop.before");
+    if (kube_merge_patch(resource->client, &resource->terminals, resource->namespace, name, "status", patch, &result, err) < 0)
+        return -1;
+    pause_point("resource.stop.after");
+    picture_take(resource, result, false);
+    return 0;
+}
+
+static bool find_first_target(struct resource *resource, const struct terminal_ref *ref, const char *name, struct target *target)
+{
+    WITH_LOCK(resource);
+    return find_target(resource, ref, name, target);
 }
 
 int resource_stop(struct resource *resource, const struct terminal_ref *ref, struct error *err)
 {
     cleanup_free char *name = name_of(resource, ref);
-    cleanup_json json_t *patch = NULL, *result = NULL;
-    char uid[RESOURCE_UID_SIZE];
+    int64_t deadline_ms = clock_monotonic_ms() + NEWS_WAIT_MS;
+    struct target target;
+    bool found = find_first_target(resource, ref, name, &target);
 
-    if (!find_target(resource, ref, name, uid))
-        return 0;
-    patch = json_pack("{s:{s:s}, s:{s:s, s:n}}", "metadata", "uid", uid, "status", "phase", PHASE_TEXT_IDLE, "message");
-    pause_point("resource.stop.before");
-    if (kube_merge_patch(resource->client, &resource->terminals, resource->namespace, name, "status", patch, &result, err) < 0) {
-        if (err->class == ERR_NOT_FOUND || err->class == ERR_CONFLICT)
+    while (found && put_to_sleep(resource, name, &target, err) < 0) {
+        if (err->class == ERR_NOT_FOUND)
             return 0;
-        return error_wrap(err, "stopping '%s'", name);
+        if (err->class != ERR_CONFLICT)
+            return error_wrap(err, "stopping '%s'", name);
+        found = find_changed_target(resource, ref, name, &target, deadline_ms);
     }
-    pause_point("resource.stop.after");
-    picture_take(resource, result, false);
     return 0;
 }
 

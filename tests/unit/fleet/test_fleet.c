@@ -110,6 +110,21 @@ static void a_guest_that_never_answers_is_stopped_at_the_deadline(void **state)
     EVENTUALLY(guest_phase(f, "ann") == OBSERVED_ABSENT);
 }
 
+static void a_guest_that_is_gone_is_not_probed(void **state)
+{
+    struct fixture *f = *state;
+    fleet_begin(f);
+    struct route *route = obtain(f, "ann");
+    struct terminal_key key = key_of("ann");
+    pthread_mutex_lock(&f->fleet->lock);
+    struct terminal *terminal = table_find(f->fleet, &key);
+    observed_clear(&terminal->observed);        /* as when its end was told, and the work queue has not come to it yet */
+    pthread_mutex_unlock(&f->fleet->lock);
+    fleet_suspect(f->fleet, route);
+    assert_int_equal(f->fleet->by_probe.count, 0);
+    route_unref(route);
+}
+
 static void end_pull(struct fixture *f, const char *user)
 {
     struct terminal_key key = key_of(user);
@@ -582,6 +597,7 @@ int main(void)
         CASE(a_failed_start_is_told_and_tried_again_after_its_back_off),
         CASE(a_guest_that_exits_while_starting_is_reported_and_removed),
         CASE(a_guest_that_never_answers_is_stopped_at_the_deadline),
+        CASE(a_guest_that_is_gone_is_not_probed),
         CASE(a_pull_outlasts_who_waits_for_it),
         CASE(a_guest_has_its_time_to_boot_after_the_pull),
         CASE(a_guest_is_ready_once_it_answers_and_ended_when_it_refuses),

@@ -40,7 +40,7 @@ struct observation {
     const char *image;                  /* or NULL */
     struct endpoint endpoint;           /* meaningful when running */
     bool ready;                         /* the engine itself has seen it healthy; false says nothing */
-    bool pulling;                       /* OBSERVED_STARTING: the engine fetches the image, which may take minutes, and says so by itself when it is done */
+    bool preparing;                     /* OBSERVED_STARTING: it has a place and waits for its image, which may take minutes; the guest does not boot yet */
     enum error_class failure;           /* OBSERVED_FAILED, OBSERVED_STOPPED: why, or ERR_NONE */
     const char *message;                /* the same for a person, or NULL */
 };

@@ -104,9 +104,9 @@ static void record(struct fleet *fleet, struct terminal *terminal, const struct 
         known->since_ms = clock_monotonic_ms();
     known->phase = seen->phase;
     known->ready = seen->ready;
-    if (known->pulling && !seen->pulling && terminal->phase == TERMINAL_STARTING)
+    if (known->preparing && !seen->preparing && terminal->phase == TERMINAL_STARTING)
         reconcile_restart_clock(fleet, terminal);
-    known->pulling = seen->pulling;
+    known->preparing = seen->preparing;
     known->failure = seen->failure;
     replace_text(&known->instance_id, seen->instance_id);
     replace_text(&known->image, seen->image);

@@ -58,8 +58,8 @@ static void begin_adoption(struct fleet *fleet, struct terminal *terminal)
 
 /* --- a start that went wrong --- */
 
-/* Fails the start with what the engine knows about its end. The text of the guest comes last, because it may be long. */
-static void fail_with_diagnosis(struct fleet *fleet, struct terminal *terminal, enum error_class class, const char *what)
+/* What the engine knows of the start's end; "" when it knows nothing, or the start is over meanwhile, which `*over` says. The caller frees. */
+static char *diagnose(struct fleet *fleet, struct terminal *terminal, bool *over)
 {
     struct backend *backend = fleet->options.backend;
     cleanup_free char *name = xstrdup(terminal->name), *text = NULL;
@@ -73,19 +73,48 @@ static void fail_with_diagnosis(struct fleet *fleet, struct terminal *terminal, 
         text = NULL;
     call_end(fleet, terminal);
 
-    if (terminal->phase != TERMINAL_STARTING || terminal->wanted != WANTED_AS_OBSERVED)
-        return reconcile_soon(fleet, terminal);
+    *over = terminal->phase != TERMINAL_STARTING || terminal->wanted != WANTED_AS_OBSERVED;
+    return text && *text ? steal(&text) : message ? steal(&message) : xstrdup("");
+}
+
+/* The text of the guest comes last, because it may be long. */
+static void fail_start(struct fleet *fleet, struct terminal *terminal, enum error_class class, const char *what, const char *details)
+{
     struct error why;
-    const char *details = text && *text ? text : message;
-    error_set(&why, class, "%s%s%s", what, details ? ": " : "", details ? details : "");
+    error_set(&why, class, "%s%s%s", what, *details ? ": " : "", details);
     start_fail(fleet, terminal, &why);
 }
 
-static void fail_late_start(struct fleet *fleet, struct terminal *terminal)
+static void fail_with_diagnosis(struct fleet *fleet, struct terminal *terminal, enum error_class class, const char *what)
 {
+    bool over;
+    cleanup_free char *details = diagnose(fleet, terminal, &over);
+    if (over)
+        return reconcile_soon(fleet, terminal);
+    fail_start(fleet, terminal, class, what, details);
+}
+
+/* A large image on a new node: who waits is told to come again, and the start goes on. */
+static void wait_for_image(struct fleet *fleet, struct terminal *terminal)
+{
+    struct error why;
+    error_set(&why, ERR_STARTING, "the terminal's image is still being pulled, as far as the engine tells; try again in a while");
+    terminal_dismiss_waiters(terminal, &why);
+    reconcile_restart_clock(fleet, terminal);
+    reconcile_soon(fleet, terminal);
+}
+
+static void end_late_start(struct fleet *fleet, struct terminal *terminal)
+{
+    bool over;
     char what[96];
+    cleanup_free char *details = diagnose(fleet, terminal, &over);
+    if (over)
+        return reconcile_soon(fleet, terminal);
+    if (terminal->observed.preparing && !*details && clock_monotonic_ms() - terminal->observed.since_ms < PULL_TIMEOUT_MS)
+        return wait_for_image(fleet, terminal);
     snprintf(what, sizeof what, "the terminal was not ready within %u s", fleet->options.start_timeout_s);
-    fail_with_diagnosis(fleet, terminal, ERR_START_TIMEOUT, what);
+    fail_start(fleet, terminal, ERR_START_TIMEOUT, what, details);
 }
 
 /* --- following what is observed --- */
@@ -103,25 +132,12 @@ static void follow_absent(struct fleet *fleet, struct terminal *terminal)
     }
 }
 
-/* A large image on a new node: who waits is told to come again, and the start goes on. */
-static void wait_for_pull(struct fleet *fleet, struct terminal *terminal)
-{
-    const char *message = terminal->observed.message;
-    struct error why;
-    error_set(&why, ERR_STARTING, "%s; try again in a while", message ? message : "the image is still being pulled");
-    terminal_dismiss_waiters(terminal, &why);
-    reconcile_restart_clock(fleet, terminal);
-    reconcile_soon(fleet, terminal);
-}
-
 static void follow_starting(struct fleet *fleet, struct terminal *terminal)
 {
     int64_t now = clock_monotonic_ms();
     if (terminal->phase == TERMINAL_STARTING) {
-        if (now >= terminal->deadline_ms && terminal->observed.pulling && now - terminal->observed.since_ms < PULL_TIMEOUT_MS)
-            return wait_for_pull(fleet, terminal);
         if (now >= terminal->deadline_ms)
-            return fail_late_start(fleet, terminal);
+            return end_late_start(fleet, terminal);
         reconcile_after(fleet, terminal, terminal->deadline_ms - now);
     } else if (terminal->phase == TERMINAL_FAILED && now - terminal->failed_at_ms < ADOPT_UNFINISHED_MS) {
         /* most likely a late trace of the start that failed */
@@ -161,7 +177,7 @@ static void wait_until_ready(struct fleet *fleet, struct terminal *terminal)
     if (can_be_used && terminal->healthy)
         return become_ready(fleet, terminal);
     if (now >= terminal->deadline_ms)
-        return fail_late_start(fleet, terminal);
+        return end_late_start(fleet, terminal);
     if (can_be_used)
         health_begin_probe(fleet, terminal, 0);
     reconcile_after(fleet, terminal, terminal->deadline_ms - now);

@@ -21,7 +21,7 @@ struct observed {
     int64_t since_ms;                                   /* when the phase was first told */
     char *instance_id, *guest_key, *image, *message;    /* NULL: not known */
     struct endpoint *endpoint;                          /* NULL: not known */
-    bool ready, pulling;
+    bool ready, preparing;
     enum error_class failure;
 };
 

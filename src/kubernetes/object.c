@@ -68,7 +68,7 @@ const json_t *kube_named(const json_t *list, const char *name)
     return NULL;
 }
 
-bool kube_is_pulling(const json_t *pod, const char *container)
+bool kube_is_preparing(const json_t *pod, const char *container)
 {
     const json_t *status = kube_named(kube_at(pod, "status", "containerStatuses", NULL), container), *condition;
     const char *waiting = kube_text_at(status, "state", "waiting", "reason", NULL);
@@ -78,7 +78,7 @@ bool kube_is_pulling(const json_t *pod, const char *container)
         return false;
     json_array_foreach(kube_at(pod, "status", "conditions", NULL), i, condition) {
         const char *type = json_text(condition, "type"), *value = json_text(condition, "status");
-        if (type && value && strcmp(type, "PodReadyToStartContainers") == 0)
+        if (type && value && strcmp(type, "PodScheduled") == 0)
             return strcmp(value, "True") == 0;
     }
     return false;

@@ -34,8 +34,8 @@ char *kube_label_value(const char *value) MUST_CHECK;
  * mistake in the pod. NULL is no message. */
 bool kube_trouble_passes(const char *message);
 
-/* Whether the node fetches the image of this container of the pod: everything else that it needs is there. */
-bool kube_is_pulling(const json_t *pod, const char *container);
+/* Whether a node has the pod and makes this container ready to run: mounts its volumes, fetches its image. Which of them no status says. */
+bool kube_is_preparing(const json_t *pod, const char *container);
 
 /* Merges `template` under `generated` (§4.2 "Pod template"): objects deep, generated scalars win; lists `containers`, `initContainers`, `env`, `ports`,
  * `volumeMounts`, `volumes` merge by `name` (volumeMounts by mountPath); other lists: the generated one wins where it is there. The caller owns the result. */

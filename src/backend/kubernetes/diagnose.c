@@ -20,7 +20,7 @@ char *last_words(struct kubernetes *k, const char *pod, const char *container, b
 /* --- why it does not begin ----------------------------------------------------------------------------------- */
 
 /* The newest warning about the pod, such as a volume that cannot be mounted; NULL: none. The caller frees. */
-static char *last_warning(struct kubernetes *k, const char *uid)
+static char *last_warning(struct kubernetes *k, const char *uid, bool scheduled)
 {
     cleanup_free char *path = xasprintf("/api/v1/namespaces/%s/events?limit=50&fieldSelector=type%%3DWarning%%2CinvolvedObject.uid%%3D%s", k->namespace, uid);
     cleanup_json json_t *list = NULL;
@@ -32,7 +32,9 @@ static char *last_warning(struct kubernetes *k, const char *uid)
     if (kube_get_path(k->client, path, &list, &ignored) < 0)
         return NULL;
     json_array_foreach(json_object_get(list, "items"), i, event) {
-        const char *time = json_text(event, "lastTimestamp");
+        const char *time = json_text(event, "lastTimestamp"), *why = json_text(event, "reason");
+        if (scheduled && why && strcmp(why, "FailedScheduling") == 0)
+            continue;                   /* that is over */
         if (!newest || (time && strcmp(time, newest_time) >= 0)) {
             newest = event;
             newest_time = time ? time : "";
@@ -77,8 +79,8 @@ int kubernetes_diagnose(struct kubernetes *k, const struct terminal_ref *ref, ch
         return error_wrap(err, "looking at '%s'", name);
     pod_state_read(pod, false, &state);
     cleanup_free char *said = has_log(pod) ? last_words(k, name, TERMINAL_CONTAINER, has_previous_run(pod)) : xstrdup("");
-    cleanup_free char *warning = !*said && !state.message[0] ? last_warning(k, kube_uid(pod)) : NULL;
-    const char *message = state.message[0] ? state.message : warning ? warning : *said ? "" : "the pod has not begun to run";
+    cleanup_free char *warning = !*said && !state.message[0] ? last_warning(k, kube_uid(pod), state.preparing) : NULL;
+    const char *message = state.message[0] ? state.message : warning ? warning : *said || state.preparing ? "" : "the pod has not begun to run";
     *text = xasprintf("%s%s%s", message, *message && *said ? "; last output: " : "", said);
     return 0;
 }

@@ -39,7 +39,7 @@ struct pod_state {
     char ip[64];                        /* "" while it has none */
     bool ready;
     bool unschedulable;                 /* no node takes it so far: STARTING, with `failure` and `message` for the case that it stays so */
-    bool pulling;                       /* STARTING: its image is being fetched */
+    bool preparing;                     /* STARTING: the node has it, and fetches its image */
     bool ended_well;                    /* STOPPED: the container exited with code 0 */
     int64_t restarts;
 };

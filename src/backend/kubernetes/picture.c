@@ -213,7 +213,7 @@ void picture_tell(struct kubernetes *k, struct pod_entry *pod)
     struct observation seen = {
         .name = pod->name, .key = pod->key, .phase = state->phase, .instance_id = id, .guest_key = pod->guest_key, .spec_hash = pod->spec_hash,
         .image = pod->image, .failure = state->unschedulable ? ERR_NONE : state->failure, .message = state->message[0] ? state->message : NULL,
-        .pulling = state->pulling,
+        .preparing = state->preparing,
     };
     if (seen.phase == OBSERVED_RUNNING)
         tell_running(k, pod, &seen);

@@ -189,10 +189,7 @@ void pod_state_read(const json_t *pod, bool was_ready, struct pod_state *state)
             read_others(kube_at(pod, "status", "initContainerStatuses", NULL), state);
             read_others(kube_at(pod, "status", "containerStatuses", NULL), state);
         }
-        if (state->phase == OBSERVED_STARTING && kube_is_pulling(pod, TERMINAL_CONTAINER)) {
-            state->pulling = true;
-            say(state, OBSERVED_STARTING, ERR_NONE, "the image is still being pulled to the node");
-        }
+        state->preparing = state->phase == OBSERVED_STARTING && kube_is_preparing(pod, TERMINAL_CONTAINER);
     }
 }
 

@@ -117,7 +117,7 @@ bool entry_see_pod(struct entry *entry, const json_t *object, bool deleted)
     entry->pod.present = !deleted;
     entry->pod.deleting = kube_is_deleting(object);
     entry->pod.started = !deleted && kube_at(guest, "state", "running", NULL);
-    entry->pod.pulling = !deleted && kube_is_pulling(object, TERMINAL_CONTAINER);
+    entry->pod.preparing = !deleted && kube_is_preparing(object, TERMINAL_CONTAINER);
     entry->pod.ready = entry->pod.started && json_is_true(json_object_get(guest, "ready"));
     entry->pod.restarts = json_integer_value(json_object_get(guest, "restartCount"));
     (void)snprintf(entry->pod.uid, sizeof entry->pod.uid, "%s", uid);
@@ -215,7 +215,7 @@ void entry_observe(const struct entry *entry, bool by_service, char id[static 72
         (void)snprintf(id, 72, entry->pod.restarts > 0 ? "%s#%lld" : "%s", entry->pod.uid, (long long)entry->pod.restarts);
         observation->instance_id = id;
     }
-    observation->pulling = observation->phase == OBSERVED_STARTING && entry->pod.pulling;
+    observation->preparing = observation->phase == OBSERVED_STARTING && entry->pod.preparing;
     if (observation->phase == OBSERVED_FAILED)
         observation->failure = entry_failure(entry->reason);
     if (observation->phase != OBSERVED_RUNNING)

@@ -32,7 +32,7 @@ struct entry {
     int64_t last_activity_us;           /* as the status has it; 0: unknown */
 
     struct {
-        bool present, deleting, started, ready, pulling;
+        bool present, deleting, started, ready, preparing;
         uint64_t version, seen;
         char uid[RESOURCE_UID_SIZE], key_hash[RESOURCE_HASH_SIZE];
         char *ip;

@@ -132,7 +132,7 @@ static bool forget_unseen(struct entry *entry, const struct watcher *watcher)
     case KIND_PODS:
         if (!entry->pod.present || entry->pod.seen >= watcher->listing)
             return false;
-        entry->pod.present = entry->pod.started = entry->pod.ready = entry->pod.pulling = false;
+        entry->pod.present = entry->pod.started = entry->pod.ready = entry->pod.preparing = false;
         return true;
     default:
         if (!entry->service_present || entry->service_seen >= watcher->listing)

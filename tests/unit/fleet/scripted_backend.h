@@ -82,7 +82,7 @@ static inline void tell(struct engine *engine, const struct guest *guest, bool a
         seen.guest_key = guest->guest_key;
         seen.image = guest->image;
         seen.ready = guest->ready;
-        seen.pulling = guest->phase == OBSERVED_STARTING && engine->pulls;
+        seen.preparing = guest->phase == OBSERVED_STARTING && engine->pulls;
         if (guest->phase == OBSERVED_RUNNING) {
             struct sockaddr_in *address = (struct sockaddr_in *)&seen.endpoint.address;
             address->sin_family = AF_INET;
@@ -304,8 +304,8 @@ static inline int engine_wipe(struct backend *backend, const struct terminal_ref
 
 static inline int engine_diagnose(struct backend *backend, const struct terminal_ref *ref, char **text, struct error *err)
 {
-    (void)backend, (void)ref, (void)err;
-    *text = xstrdup("last words");
+    (void)ref, (void)err;
+    *text = xstrdup(engine_of(backend)->pulls ? "" : "last words");
     return 0;
 }
 

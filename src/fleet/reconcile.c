@@ -258,11 +258,11 @@ static void call_stop(struct fleet *fleet, struct terminal *terminal)
     cleanup_free char *name = xstrdup(terminal->name);
     cleanup_free char *id = observed->instance_id ? xstrdup(observed->instance_id) : NULL;
     cleanup_free char *image = observed->image ? xstrdup(observed->image) : NULL;
+    bool ended = terminal->stop_reason == STOP_ENDED;
     struct error err;
 
     call_begin(fleet, terminal, CALL_STOP, stop_timeout_ms(fleet));
-    struct terminal_ref ref = { .key = terminal->key, .name = name, .instance_id = id, .image = image,
-                                .ended = terminal->stop_reason == STOP_ENDED };
+    struct terminal_ref ref = { .key = terminal->key, .name = name, .instance_id = id, .image = image, .ended = ended };
     int result = backend->ops->stop(backend, &ref, STOP_GRACE_S, &err);
     call_end(fleet, terminal);
 

@@ -150,7 +150,6 @@ static inline void engine_watch(struct backend *backend, struct observer *observ
     pthread_mutex_lock(&engine->lock);
     engine->observer = observer;
     engine->relist = true;
-    engine->stop = false;
     bool was_unreachable = false;
     while (!engine->stop) {
         bool unreachable = engine->unreachable.class != ERR_NONE;
@@ -182,6 +181,7 @@ static inline void engine_watch(struct backend *backend, struct observer *observ
         }
     }
     engine->observer = NULL;
+    engine->stop = false;       /* for the next who watches; it may have been said before this one began */
     pthread_mutex_unlock(&engine->lock);
 }
 

@@ -13,6 +13,7 @@ def definition():
     kube = Kube()
     kube.run("apply", "-f", str(TOP / "deploy" / "kubernetes" / "crd.yaml"))
     wait_for("the definition is served", lambda: "terminals" in kube.run("api-resources", "--api-group=openwebui.com", check=False))
+    kube.run("get", "terminals", "--all-namespaces")       # the first to ask is told to come again, and kubectl does
 
 
 @pytest.fixture(scope="module")

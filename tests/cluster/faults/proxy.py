@@ -336,10 +336,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def watch_client(self):
         """A watch that its program has left must not wait for the next event."""
-        while self.upstream_socket:
+        while upstream := self.upstream_socket:
             if self.has_ended():
                 try:
-                    self.upstream_socket.shutdown(socket.SHUT_RDWR)
+                    upstream.shutdown(socket.SHUT_RDWR)
                 except OSError:
                     pass
                 return

@@ -1,7 +1,6 @@
 /* The fleet as its users see it: made, started, asked for routes, ended. */
 #include "fleet/fleet.h"
 
-
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/pool.h"

@@ -1,7 +1,6 @@
 /* The one thread for all periodic work: calls that hang, idle terminals, resets, activity to be written, terminals to be forgotten. */
 #include "fleet/internal.h"
 
-
 #include "base/clock.h"
 
 enum { TICK_MS = 1000, FIRST_RESET_SWEEP_MS = 5000 };

@@ -1,7 +1,6 @@
 /* Stopping on request: all that match at once, then one wait for all of them. */
 #include "fleet/internal.h"
 
-
 #include "base/clock.h"
 
 struct target {

@@ -1,4 +1,4 @@
-/* Limits, requests and sizes as Kubernetes writes them. */
+/* What the container of a terminal may use, and what it asks for. */
 #include "backend/kubernetes/parts.h"
 
 /* What an idle guest needs: many share a node, and the scheduler still sees them. */

@@ -1,5 +1,4 @@
 /* The resource that a resolved policy becomes. Pure. */
-#include <inttypes.h>
 #include <string.h>
 
 #include "backend/resource/parts.h"
@@ -70,7 +69,7 @@ static int put_resources(json_t *to, const struct terminal_spec *spec, struct er
     if (kube_put_gpus(limits, spec->gpus, err) < 0)
         return -1;
     if (spec->nano_cpus) {
-        put_text(limits, "cpu", xasprintf("%" PRIu64 "m", spec->nano_cpus / 1000000 + (spec->nano_cpus % 1000000 != 0)));
+        put_text(limits, "cpu", kube_format_cpu(spec->nano_cpus));
         if (spec->nano_cpus < REQUEST_NANO_CPUS)
             json_object_set(requests, "cpu", json_object_get(limits, "cpu"));
     }

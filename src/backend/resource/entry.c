@@ -161,7 +161,7 @@ enum error_class entry_failure(const char *reason)
     return ERR_GUEST_CRASHED;
 }
 
-static bool is_phase(const struct entry *entry, const char *phase) { return entry->phase && strcmp(entry->phase, phase) == 0; }
+bool entry_is_phase(const struct entry *entry, const char *phase) { return entry->phase && strcmp(entry->phase, phase) == 0; }
 
 static bool fill_endpoint(const char *ip, struct endpoint *endpoint)
 {
@@ -195,9 +195,9 @@ static enum observed_phase phase_of(const struct entry *entry)
         return OBSERVED_ABSENT;
     if (entry->deleting)
         return OBSERVED_STOPPING;
-    if (is_phase(entry, PHASE_TEXT_IDLE) || was_made_for_reset(entry))
+    if (entry_is_phase(entry, PHASE_TEXT_IDLE) || was_made_for_reset(entry))
         return entry->pod.present ? OBSERVED_STOPPING : OBSERVED_ABSENT;
-    if (is_phase(entry, PHASE_TEXT_ERROR))
+    if (entry_is_phase(entry, PHASE_TEXT_ERROR))
         return OBSERVED_FAILED;
     return entry->pod.started && !entry->pod.deleting ? OBSERVED_RUNNING : OBSERVED_STARTING;
 }

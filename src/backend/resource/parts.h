@@ -94,6 +94,8 @@ void entry_observe(const struct entry *entry, bool by_service, char id[static 72
 enum error_class entry_failure(const char *reason);
 /* Whose the resource is: its spec, where the policy may have been pruned its label. NULL: it does not say. The caller frees. */
 struct terminal_key *entry_key_of(const json_t *object) MUST_CHECK;
+/* Whether the resource's status says this phase. */
+bool entry_is_phase(const struct entry *entry, const char *phase);
 /* True for "uid" and "uid#n" of the pod that is there. */
 bool entry_is_instance(const struct entry *entry, const char *instance_id);
 

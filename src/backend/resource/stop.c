@@ -27,13 +27,11 @@ struct target {
     uint64_t version;
 };
 
-static bool is_phase(const struct entry *entry, const char *phase) { return entry->phase && strcmp(entry->phase, phase) == 0; }
-
 static bool is_meant(const struct entry *entry, const struct terminal_ref *ref)
 {
-    if (!entry->present || entry->deleting || is_phase(entry, PHASE_TEXT_IDLE) || !entry->key || !terminal_key_equal(entry->key, ref->key))
+    if (!entry->present || entry->deleting || entry_is_phase(entry, PHASE_TEXT_IDLE) || !entry->key || !terminal_key_equal(entry->key, ref->key))
         return false;
-    if (ref->ended && !is_phase(entry, PHASE_TEXT_ERROR))
+    if (ref->ended && !entry_is_phase(entry, PHASE_TEXT_ERROR))
         return false;                   /* it was woken since */
     return !ref->instance_id || !entry->pod.present || entry_is_instance(entry, ref->instance_id);
 }

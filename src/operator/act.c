@@ -3,6 +3,7 @@
  * the object that they mean. */
 #include <string.h>
 
+#include "backend/key.h"
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -98,9 +99,9 @@ static bool is_owned_by_terminal(const json_t *object)
 }
 
 /* A claim without our annotation may be one that the original made: then its labels, if it has any, name the same user. */
-static bool claim_may_be_ours(const struct job *job, const json_t *claim)
+static bool is_of_same_user(const struct job *job, const json_t *object)
 {
-    const char *exact = kube_annotation(claim, ANNOTATION_USER_ID), *label = kube_label(claim, "openwebui.com/user-id");
+    const char *exact = kube_annotation(object, ANNOTATION_USER_ID), *label = kube_label(object, LABEL_USER_ID);
     const char *user = json_text(job->spec, "userId");
     cleanup_free char *wanted = kube_label_value(user ? user : "");
 
@@ -109,20 +110,43 @@ static bool claim_may_be_ours(const struct job *job, const json_t *claim)
     return !label || strcmp(label, wanted) == 0;
 }
 
+/* The Secret of a terminal that an orchestrator made in this namespace without us, under the same name and for the same user. It goes on using the
+ * key of the Secret, but leaves it to us from now on. */
+static bool is_of_direct_backend(const struct job *job, const json_t *secret)
+{
+    const char *manager = kube_label(secret, LABEL_MANAGED_BY);
+
+    return manager && strcmp(manager, LABEL_MANAGED_BY_VALUE) == 0 && !kube_at(secret, "metadata", "ownerReferences", NULL) &&
+           is_of_same_user(job, secret);
+}
+
+static json_t *adoption_patch(const struct job *job, const json_t *object, bool own)
+{
+    json_t *metadata = child_marks(&job->origin);
+
+    if (own) {
+        json_object_set_new(metadata, "ownerReferences", child_owners(&job->origin));
+        json_object_set_new(metadata, "resourceVersion", json_string(kube_text_at(object, "metadata", "resourceVersion", NULL)));
+    }
+    json_object_set_new(metadata, "uid", json_string(kube_uid(object)));
+    return json_pack("{s:o}", "metadata", metadata);
+}
+
 /* An object of this name is there, which the watch does not show (yet, or because it lost its labels). */
 static int adopt(struct job *job, const char *name, struct error *err)
 {
     const struct kube_resource *resource = resource_of(job->decision.step);
-    cleanup_json json_t *object = NULL, *patched = NULL, *marks = NULL;
+    cleanup_json json_t *object = NULL, *patched = NULL, *patch = NULL;
 
     if (kube_get(job->operator->client, resource, job->namespace, name, &object, err) < 0)
         return err->class == ERR_NOT_FOUND ? error_set(err, ERR_CONFLICT, "%s came and went", name) : -1;
-    bool ours = resource == &KUBE_PVCS ? claim_may_be_ours(job, object) : is_owned_by_terminal(object);
-    if (!ours)
+    bool ours = resource == &KUBE_PVCS ? is_of_same_user(job, object) : is_owned_by_terminal(object);
+    bool take_over = !ours && resource == &KUBE_SECRETS && is_of_direct_backend(job, object);
+    if (!ours && !take_over)
         return error_set(err, ERR_FORBIDDEN, "%s %s is there already and does not belong to this terminal", resource->kind, name);
-    marks = json_pack("{s:o}", "metadata", child_marks(&job->origin));
+    patch = adoption_patch(job, object, take_over);
     if (!kube_is_deleting(object) &&
-        kube_merge_patch(job->operator->client, resource, job->namespace, name, NULL, marks, &patched, err) < 0)
+        kube_merge_patch(job->operator->client, resource, job->namespace, name, NULL, patch, &patched, err) < 0)
         return -1;
     record_result(job, patched ? patched : object);
     return 0;

@@ -96,6 +96,12 @@ json_t *child_marks(const struct origin *origin)
     return json_pack("{s:o, s:o}", "labels", labels_of(origin), "annotations", annotations_of(origin));
 }
 
+json_t *child_owners(const struct origin *origin)
+{
+    return json_pack("[{s:s, s:s, s:s, s:s, s:b, s:b}]", "apiVersion", origin->api_version, "kind", "Terminal", "name", origin->name,
+                     "uid", origin->uid, "controller", 1, "blockOwnerDeletion", 1);
+}
+
 /* The part that all objects begin with; `owned`: they go when the resource goes. */
 static json_t *object_of(const struct origin *origin, const char *kind, char *name, bool owned)
 {
@@ -106,8 +112,7 @@ static json_t *object_of(const struct origin *origin, const char *kind, char *na
     json_object_set_new(metadata, "name", json_string(name));
     json_object_set_new(metadata, "namespace", json_string(origin->namespace));
     if (owned)
-        json_object_set_new(metadata, "ownerReferences", json_pack("[{s:s, s:s, s:s, s:s, s:b, s:b}]", "apiVersion", origin->api_version,
-            "kind", "Terminal", "name", origin->name, "uid", origin->uid, "controller", 1, "blockOwnerDeletion", 1));
+        json_object_set_new(metadata, "ownerReferences", child_owners(origin));
     free(name);
     return object;
 }

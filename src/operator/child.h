@@ -36,6 +36,8 @@ json_t *child_pod(const struct origin *origin, struct error *err) MUST_CHECK;
 json_t *child_reset_pod(const struct origin *origin, struct error *err) MUST_CHECK;
 /* Labels and annotations that every object of the resource has; for repairs too. {"labels":…,"annotations":…} */
 json_t *child_marks(const struct origin *origin) MUST_CHECK;
+/* The ownerReferences of what goes when the resource goes. */
+json_t *child_owners(const struct origin *origin) MUST_CHECK;
 
 /* Whether the Service leads to the guest of this resource. */
 bool child_service_is_right(const char *terminal, const json_t *service);

@@ -3,7 +3,7 @@ import secrets
 
 import pytest
 
-from kube import TOP, Kube, wait_for
+from kube import TOP, Kube, Refused, wait_for
 from program import Program
 
 
@@ -11,7 +11,13 @@ from program import Program
 def definition():
     """The Terminal resource, as it is in the repository now."""
     kube = Kube()
-    kube.run("apply", "-f", str(TOP / "deploy" / "kubernetes" / "crd.yaml"))
+    for attempt in range(5):        # several workers may be at it
+        try:
+            kube.run("apply", "-f", str(TOP / "deploy" / "kubernetes" / "crd.yaml"))
+            break
+        except Refused:
+            if attempt == 4:
+                raise
     wait_for("the definition is served", lambda: "terminals" in kube.run("api-resources", "--api-group=openwebui.com", check=False))
     kube.run("get", "terminals", "--all-namespaces")       # the first to ask is told to come again, and kubectl does
 
@@ -26,6 +32,15 @@ def kube(definition):
     for found in kube.list("terminals"):
         kube.run("patch", "terminal", found["metadata"]["name"], "--type=merge", "-p", '{"metadata":{"finalizers":null}}', check=False)
     Kube().run("delete", "namespace", name, "--wait=false")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failed test shows the ends of its programs' logs."""
+    report = (yield).get_result()
+    if report.when == "call" and report.failed and "tmp_path" in item.funcargs:
+        for file in sorted(item.funcargs["tmp_path"].rglob("*.log")):
+            report.sections.append((str(file.relative_to(item.funcargs["tmp_path"])), file.read_text(errors="replace")[-5000:]))
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 import json
 import time
 
+import pytest
+
 from kube import phase, terminal, wait_for, wait_phase
 
 
@@ -164,10 +166,48 @@ def test_both_backends_in_one_namespace_leave_each_other_alone(kube, make, servi
     run(direct, "pia", "echo b > file")
     assert {row["user_id"] for row in api(direct, "/api/v1/terminals")} == {"pia"}
     assert "pia" not in {row["user_id"] for row in api(service, "/api/v1/terminals")}
-    # The same user in both has two terminals, and whoever stops one does not stop the other.
-    run(direct, "ola", "echo c > file")
-    assert api(direct, "/api/v1/terminals/stop", {"user_id": "ola"})["stopped"] == 1
-    assert run(service, "ola", "cat file") == "a\n"
+
+
+def pods_of(kube, user):
+    return {row["metadata"]["name"]: row["metadata"]["uid"] for row in kube.list("pods") if row["metadata"]["annotations"].get("openwebui.com/user-id") == user}
+
+
+def secret_of(kube, user):
+    return kube.get("secret", f"{resource_of(kube, user)['metadata']['name']}-apikey")
+
+
+# Both have a Secret of the same name: it is the operator's, whoever came first, and whoever stops one terminal does not touch the other.
+@pytest.mark.parametrize("first", ["kubernetes", "kubernetes-operator"])
+def test_the_same_user_in_both_backends_has_two_terminals(kube, make, service, first):
+    direct, user = make("serve", BACKEND="kubernetes").start(), f"ola-{first}"
+    for program in (direct, service) if first == "kubernetes" else (service, direct):
+        assert run(program, user, "ls file 2>/dev/null; echo x > file") == ""
+    pods, secret = pods_of(kube, user), secret_of(kube, user)
+    assert len(pods) == 2 and is_operators(secret)
+    assert secret["metadata"]["ownerReferences"][0]["uid"] == resource_of(kube, user)["metadata"]["uid"]
+    assert api(direct, "/api/v1/terminals/stop", {"user_id": user})["stopped"] == 1
+    assert run(service, user, "cat file") == "x\n"
+    assert run(direct, user, "cat file") == "x\n"
+    # Time for whoever would heal what is not broken.
+    time.sleep(8)
+    assert secret_of(kube, user)["metadata"]["uid"] == secret["metadata"]["uid"]
+    name = resource_of(kube, user)["metadata"]["name"]
+    assert pods_of(kube, user)[f"{name}-pod"] == pods[f"{name}-pod"] and "made again" not in direct.log_text()
+
+
+def is_operators(secret):
+    return "openwebui.com/terminal" in secret["metadata"]["labels"]
+
+
+def test_the_other_backend_gets_the_secret_back_when_the_operator_lets_it_go(kube, make, service):
+    direct = make("serve", BACKEND="kubernetes").start()
+    run(direct, "uli", "echo x > file")
+    run(service, "uli", "true")
+    before, name = pods_of(kube, "uli"), resource_of(kube, "uli")["metadata"]["name"]
+    kube.delete("terminal", name)
+    wait_for("a Secret of its own", lambda: (secret := kube.get("secret", f"{name}-apikey")) and not is_operators(secret))
+    assert run(direct, "uli", "cat file") == "x\n"
+    assert kube.get("pod", name)["metadata"]["uid"] == before[name]
 
 
 def test_someone_elses_resource_under_our_name_is_not_used(kube, service):

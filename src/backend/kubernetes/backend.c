@@ -17,8 +17,9 @@ static struct kubernetes *kubernetes_of(struct backend *backend)
 static struct kube_informer *follow(struct kubernetes *k, enum kind kind)
 {
     static const struct kube_resource *const resources[KIND_COUNT] = { &KUBE_PODS, &KUBE_SECRETS, &KUBE_SERVICES };
+    const char *selector = kind == KIND_SECRETS ? SECRETS_SELECTOR : SELECTOR;
 
-    return kube_informer_start(k->client, resources[kind], k->namespace, SELECTOR, &picture_handler, &k->listeners[kind]);
+    return kube_informer_start(k->client, resources[kind], k->namespace, selector, &picture_handler, &k->listeners[kind]);
 }
 
 static void set_observer(struct kubernetes *k, struct observer *observer)

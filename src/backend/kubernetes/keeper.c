@@ -126,7 +126,7 @@ static void look_at_pods(struct round *round)
 /* Of a terminal that is not there and is not being started here. */
 static bool is_left(const struct kubernetes *k, const struct object_entry *object, const char *terminal)
 {
-    return object->key && object->version && !picture_pod(k, terminal) && !current_start_exists(k, terminal);
+    return object->key && object->version && !object->is_operators && !picture_pod(k, terminal) && !current_start_exists(k, terminal);
 }
 
 static void look_at_secrets(struct round *round)
@@ -216,10 +216,10 @@ static int read_secret(struct kubernetes *k, const struct task *task, struct err
 static int make_secret(struct kubernetes *k, const struct task *task, struct error *err)
 {
     cleanup_secret char *guest_key = NULL;
-    cleanup_free char *uid = NULL;
+    cleanup_object_id struct object_id created = { 0 };
 
     log_warning("the Secret of a running terminal is gone and is made again", LOG_STR("terminal", task->name));
-    return secret_ensure(k, task->key, task->name, task->guest_key, &guest_key, &uid, err);
+    return secret_ensure(k, task->key, task->name, task->guest_key, &guest_key, &created, err);
 }
 
 static int make_service(struct kubernetes *k, const struct task *task, struct error *err)

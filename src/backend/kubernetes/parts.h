@@ -26,7 +26,8 @@
 #define LABEL_PART_OF_VALUE "open-terminal"
 #define LABEL_INSTANCE "app.kubernetes.io/instance"         /* the terminal's name; what the Service selects by */
 #define LABEL_WIPE "openwebui.com/wipe"                     /* "true" on the pods that empty homes */
-#define SELECTOR LABEL_MANAGED_BY "=" LABEL_MANAGED_BY_VALUE ",!" LABEL_TERMINAL  /* what has the latter is an operator's to keep */
+#define SELECTOR SECRETS_SELECTOR ",!" LABEL_TERMINAL       /* what has the latter is an operator's to keep */
+#define SECRETS_SELECTOR LABEL_MANAGED_BY "=" LABEL_MANAGED_BY_VALUE       /* an operator's too: its terminal of the same name has the same Secret */
 #define API_KEY_FIELD "api-key"
 
 enum kind { KIND_PODS, KIND_SECRETS, KIND_SERVICES, KIND_COUNT };
@@ -65,6 +66,7 @@ struct object_entry {
     char *name, *uid, *version;
     struct terminal_key *key;           /* NULL: not told */
     char *guest_key;                    /* Secrets */
+    bool is_operators;                  /* Secrets: used by ours as well, but not ours to take away */
     char *cluster_ip;                   /* Services; NULL: none */
     int64_t orphan_ms;                  /* since when no pod goes with it; 0: not so */
     uint64_t listing;
@@ -198,21 +200,22 @@ bool current_start_exists(const struct kubernetes *k, const char *name);       /
 
 /* --- secret.c, service.c ------------------------------------------------------------------------------------- */
 
-/* Makes sure that the Secret is there. `*guest_key` (owned by the caller) is the key that it holds: `wanted`, or that of a Secret that was there already.
- * `*created_uid` (owned by the caller): this call made it; else NULL. */
-int secret_ensure(struct kubernetes *k, const struct terminal_key *key, const char *name, const char *wanted, char **guest_key, char **created_uid,
-                  struct error *err) MUST_CHECK;
-int service_ensure(struct kubernetes *k, const struct terminal_key *key, const char *name, char **created_uid, struct error *err) MUST_CHECK;
-/* Body of the Service (pure). */
-json_t *service_body(const struct terminal_key *key, const char *name, const struct settings *settings) MUST_CHECK;
-
 /* One very object. Owned texts; uid NULL: none. */
 struct object_id {
     char *uid, *version;
 };
 void object_id_clear(struct object_id *id);
 #define cleanup_object_id __attribute__((cleanup(object_id_clear)))
-/* The Secret or Service with this name as it is now, if it is this key's; else `id` stays empty. */
+
+/* Makes sure that the Secret is there. `*guest_key` (owned by the caller) is the key that it holds: `wanted`, or that of a Secret that was there already.
+ * `created` (cleared by the caller): the Secret, if this call made it; else untouched. */
+int secret_ensure(struct kubernetes *k, const struct terminal_key *key, const char *name, const char *wanted, char **guest_key,
+                  struct object_id *created, struct error *err) MUST_CHECK;
+int service_ensure(struct kubernetes *k, const struct terminal_key *key, const char *name, char **created_uid, struct error *err) MUST_CHECK;
+/* Body of the Service (pure). */
+json_t *service_body(const struct terminal_key *key, const char *name, const struct settings *settings) MUST_CHECK;
+
+/* The Secret or Service with this name as it is now, if it is this key's and no operator keeps it; else `id` stays empty. */
 int object_find(struct kubernetes *k, enum kind kind, const struct terminal_key *key, const char *name, struct object_id *id, struct error *err) MUST_CHECK;
 /* Deletes it. Success also when there is none, or when another start has taken it over since it was found. */
 int object_remove(struct kubernetes *k, enum kind kind, const char *name, const struct object_id *id, struct error *err) MUST_CHECK;

@@ -332,6 +332,7 @@ static void note_object(struct kubernetes *k, enum kind kind, const json_t *json
     if (kind == KIND_SECRETS) {
         secret_free(object->guest_key);
         object->guest_key = secret_read_key(json);
+        object->is_operators = kube_label(json, LABEL_TERMINAL) != NULL;
     } else {
         xreplace(&object->cluster_ip, ip && *ip && strcmp(ip, "None") != 0 ? ip : NULL);
     }

@@ -1,7 +1,10 @@
 /* The Secret with the guest's key, and taking Secrets and Services away.
  *
  * The Secret is made first and deleted last: while one is there, something of the terminal may be there. Two orchestrators that start the same terminal agree on
- * the key of the Secret that was made; one that takes over a Secret left from before stamps it, so that whoever still means to delete the old one finds it changed. */
+ * the key of the Secret that was made; one that takes over a Secret left from before stamps it, so that whoever still means to delete the old one finds it changed.
+ *
+ * In a namespace where both backends are used, an operator's terminal of the same name has a Secret of the same name. Both guests get its key then; the operator
+ * alone changes it and takes it away. */
 #include "backend/kubernetes/parts.h"
 #include "base/random.h"
 
@@ -11,6 +14,13 @@ static json_t *secret_body(const struct kubernetes *k, const struct terminal_key
 {
     return json_pack("{s:s, s:s, s:s, s:b, s:o, s:{s:s}}", "apiVersion", "v1", "kind", "Secret", "type", "Opaque", "immutable", 1, "metadata",
                      terminal_metadata(key, k->namespace, object_name, name, k->settings->kubernetes_labels), "stringData", API_KEY_FIELD, guest_key);
+}
+
+static bool is_operators(const json_t *secret) { return kube_label(secret, LABEL_TERMINAL) != NULL; }
+
+static struct object_id object_id_of(const json_t *object)
+{
+    return (struct object_id){ xstrdup(kube_uid(object)), xstrdup(kube_text_at(object, "metadata", "resourceVersion", NULL)) };
 }
 
 /* Stamps the Secret, on condition that it is still as we saw it. */
@@ -40,6 +50,10 @@ static int take_over(struct kubernetes *k, const struct terminal_key *key, const
     if (owner != OWNER_SAME && owner != OWNER_FITS)
         return refuse_foreign("Secret", object_name, owner, err);
     *guest_key = secret_read_key(secret);
+    if (is_operators(secret)) {
+        picture_note(k, KIND_SECRETS, secret);
+        return *guest_key ? 1 : error_set(err, ERR_UNAVAILABLE, "the Secret %s, which an operator keeps, holds no key yet", object_name);
+    }
     if (!*guest_key) {
         struct kube_delete_options options = { .uid = kube_uid(secret), .grace_s = -1 };
         int result = kube_delete(k->client, &KUBE_SECRETS, k->namespace, object_name, &options, err);
@@ -51,8 +65,8 @@ static int take_over(struct kubernetes *k, const struct terminal_key *key, const
     return err->class == ERR_NOT_FOUND || err->class == ERR_CONFLICT ? 0 : -1;
 }
 
-int secret_ensure(struct kubernetes *k, const struct terminal_key *key, const char *name, const char *wanted, char **guest_key, char **created_uid,
-                  struct error *err)
+int secret_ensure(struct kubernetes *k, const struct terminal_key *key, const char *name, const char *wanted, char **guest_key,
+                  struct object_id *created, struct error *err)
 {
     char object_name[OBJECT_NAME_SIZE];
 
@@ -63,7 +77,7 @@ int secret_ensure(struct kubernetes *k, const struct terminal_key *key, const ch
         if (kube_create(k->client, &KUBE_SECRETS, k->namespace, body, &made, err) == 0) {
             picture_note(k, KIND_SECRETS, made);
             *guest_key = xstrdup(wanted);
-            *created_uid = xstrdup(kube_uid(made));
+            *created = object_id_of(made);
             return 0;
         }
         if (err->class != ERR_CONFLICT)
@@ -88,7 +102,7 @@ static bool find_known(struct kubernetes *k, enum kind kind, const struct termin
     WITH_PICTURE(k);
     const struct object_entry *known = picture_object(k, kind, name);
 
-    if (!known || !known->key || !terminal_key_equal(known->key, key) || !known->version)
+    if (!known || !known->key || !terminal_key_equal(known->key, key) || !known->version || known->is_operators)
         return false;
     *id = (struct object_id){ xstrdup(known->uid), xstrdup(known->version) };
     return true;
@@ -103,8 +117,8 @@ int object_find(struct kubernetes *k, enum kind kind, const struct terminal_key 
     if (kube_get(k->client, resource_of(kind), k->namespace, name, &object, err) < 0)
         return err->class == ERR_NOT_FOUND ? 0 : error_wrap(err, "looking for the %s %s", resource_of(kind)->kind, name);
     enum owner owner = owner_of_object(object, key, true);
-    if (owner == OWNER_SAME || owner == OWNER_FITS)
-        *id = (struct object_id){ xstrdup(kube_uid(object)), xstrdup(kube_text_at(object, "metadata", "resourceVersion", NULL)) };
+    if ((owner == OWNER_SAME || owner == OWNER_FITS) && !is_operators(object))
+        *id = object_id_of(object);
     return 0;
 }
 

@@ -19,7 +19,8 @@ struct attempt {
     json_t *cleaner;
     struct home home;
     char *guest_key;                    /* that of the Secret */
-    char *secret_uid, *service_uid, *pod_uid;           /* made by this call; NULL: not */
+    struct object_id secret;            /* made by this call; uid NULL: not */
+    char *service_uid, *pod_uid;        /* the same */
     bool adopted;
 };
 
@@ -28,7 +29,7 @@ static void attempt_clear(struct attempt *attempt)
     json_decref(attempt->cleaner);
     home_clear(&attempt->home);
     free(attempt->guest_key);
-    free(attempt->secret_uid);
+    object_id_clear(&attempt->secret);
     free(attempt->service_uid);
     free(attempt->pod_uid);
 }
@@ -103,7 +104,7 @@ static bool has_our_key(const struct attempt *attempt, const json_t *pod)
     char hash[13];
 
     key_hash12(attempt->guest_key, hash);
-    return noted ? strcmp(noted, hash) == 0 : !attempt->secret_uid;
+    return noted ? strcmp(noted, hash) == 0 : !attempt->secret.uid;
 }
 
 /* Writes the exact key into a pod of the original, so that it is known from now on. */
@@ -179,7 +180,7 @@ static int create_pod(struct attempt *attempt, struct error *err)
 
 static int make_secret(struct attempt *attempt, struct error *err)
 {
-    return secret_ensure(attempt->k, attempt->spec->key, attempt->name, attempt->spec->guest_key, &attempt->guest_key, &attempt->secret_uid, err);
+    return secret_ensure(attempt->k, attempt->spec->key, attempt->name, attempt->spec->guest_key, &attempt->guest_key, &attempt->secret, err);
 }
 
 static int make_home(struct attempt *attempt, struct error *err)
@@ -245,9 +246,10 @@ static int run_attempt(struct attempt *attempt, struct error *err)
     return run_both(attempt, create_pod, make_service, err);
 }
 
-static void remove_made(struct attempt *attempt, const struct kube_resource *resource, const char *name, const char *uid)
+/* `version` NULL: whatever became of it. */
+static void remove_made(struct attempt *attempt, const struct kube_resource *resource, const char *name, const char *uid, const char *version)
 {
-    struct kube_delete_options options = { .uid = uid, .grace_s = 0 };
+    struct kube_delete_options options = { .uid = uid, .resource_version = version, .grace_s = 0 };
     struct error err;
 
     if (uid && kube_delete(attempt->k->client, resource, attempt->k->namespace, name, &options, &err) < 0 && err.class != ERR_NOT_FOUND &&
@@ -263,9 +265,9 @@ static void undo(struct attempt *attempt, const struct error *why)
     if (why->class == ERR_UNAVAILABLE || why->class == ERR_TIMEOUT || attempt->adopted)
         return;
     secret_name(attempt->name, secret);
-    remove_made(attempt, &KUBE_PODS, attempt->name, attempt->pod_uid);
-    remove_made(attempt, &KUBE_SERVICES, attempt->name, attempt->service_uid);
-    remove_made(attempt, &KUBE_SECRETS, secret, attempt->secret_uid);
+    remove_made(attempt, &KUBE_PODS, attempt->name, attempt->pod_uid, NULL);
+    remove_made(attempt, &KUBE_SERVICES, attempt->name, attempt->service_uid, NULL);
+    remove_made(attempt, &KUBE_SECRETS, secret, attempt->secret.uid, attempt->secret.version);      /* unless another has taken it over */
     home_claim_undo(attempt->k, &attempt->home);
 }
 

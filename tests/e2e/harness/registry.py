@@ -48,6 +48,8 @@ class Registry:
             "config": {"mediaType": "application/vnd.docker.container.image.v1+json", "size": len(config), "digest": digest(config)},
             "layers": [{"mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip", "size": len(packed), "digest": digest(packed)}],
         }).encode()
+        # An engine may have kept the image of an earlier registry that had the same port.
+        self.repository = "guests/" + secrets.token_hex(8)
         self.password, self.open = password, threading.Event()
         self.open.set()
         self.requests = {"manifest": 0, "blob": 0, "refused": 0}
@@ -73,7 +75,7 @@ class Registry:
         return f"127.0.0.1:{self.server.server_address[1]}"
 
     def image(self, tag="1"):
-        return f"{self.address}/guests/tiny:{tag}"
+        return f"{self.address}/{self.repository}:{tag}"
 
     def answer(self, request):
         if self.password and request.headers.get("Authorization") != "Basic " + base64.b64encode(self.password.encode()).decode():
@@ -82,10 +84,10 @@ class Registry:
         if request.path == "/v2/":
             return self.send(request, 200, b"{}", "application/json")
         kind, _, name = request.path.rpartition("/")
-        if kind == "/v2/guests/tiny/manifests" and name != "none":
+        if kind == f"/v2/{self.repository}/manifests" and name != "none":
             self.requests["manifest"] += request.command == "GET"
             return self.send(request, 200, self.manifest, MANIFEST, ("Docker-Content-Digest", digest(self.manifest)))
-        if kind == "/v2/guests/tiny/blobs" and name in self.blobs:
+        if kind == f"/v2/{self.repository}/blobs" and name in self.blobs:
             self.requests["blob"] += 1
             self.open.wait(120)
             return self.send(request, 200, self.blobs[name], "application/octet-stream")

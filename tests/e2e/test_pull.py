@@ -15,7 +15,7 @@ pytestmark = pytest.mark.docker
 
 
 @pytest.fixture
-def make_registry(engine, tmp_path):
+def make_registry(engine, tmp_path, prefix):
     made = []
 
     def make(**options):
@@ -25,9 +25,10 @@ def make_registry(engine, tmp_path):
     yield make
     for registry in made:
         registry.close()
-        found = engine.run("images", "-q", "--filter", f"reference={registry.address}/*/*", check=False).split()
+        engine.clean((prefix,))         # an image that a container runs cannot be removed
+        found = engine.run("images", "-q", "--filter", f"reference={registry.address}/*/*").split()
         if found:
-            engine.run("rmi", "-f", *set(found), check=False)
+            engine.run("rmi", "-f", *set(found))
 
 
 def ask_all(service, users, policy):

@@ -104,7 +104,7 @@ int support_start(void **state)
     cleanup_json json_t *namespace = json_pack("{s:{s:s}}", "metadata", "name", support_namespace);
     OK(kube_create(client, &KUBE_NAMESPACES, NULL, namespace, NULL, &err));
     kube_client_free(client);
-    free(support_shell("for i in $(seq 100); do kubectl -n %s get serviceaccount default >/dev/null 2>&1 && exit 0; sleep 0.1; done; exit 1",
+    free(support_shell("for i in $(seq 600); do kubectl -n %s get serviceaccount default >/dev/null 2>&1 && exit 0; sleep 0.1; done; exit 1",
                        support_namespace));
     return 0;
 }

@@ -1,4 +1,5 @@
 """Whatever is missing or changed is put right from what is seen."""
+import time
 import urllib.request
 
 from kube import is_ready, phase, terminal, wait_for, wait_phase
@@ -69,7 +70,6 @@ def test_an_edited_spec_replaces_the_pod_but_a_default_does_not(kube, operator):
     wait_phase(kube, "edit", "Running")
     pod = uid(kube, "pod", "edit-pod")
     kube.patch("terminal", "edit", {"spec": {"idleTimeoutMinutes": 5, "podTemplate": {}, "packages": []}})
-    import time
     time.sleep(3)
     assert uid(kube, "pod", "edit-pod") == pod
     kube.patch("terminal", "edit", {"spec": {"env": {"A": "2"}}})
@@ -78,21 +78,31 @@ def test_an_edited_spec_replaces_the_pod_but_a_default_does_not(kube, operator):
     assert {"name": "A", "value": "2"} in kube.get("pod", "edit-pod")["spec"]["containers"][0]["env"]
 
 
+def versions(kube, name):
+    return [kube.get(kind, name + suffix)["metadata"]["resourceVersion"] for kind, suffix in
+            (("terminal", ""), ("pod", "-pod"), ("service", "-svc"), ("secret", "-apikey"), ("pvc", "-pvc"))]
+
+
+def settled_versions(kube, name):
+    """Those that nobody has changed for two seconds."""
+    seen = versions(kube, name)
+    while True:
+        time.sleep(2)
+        seen, before = versions(kube, name), seen
+        if seen == before:
+            return seen
+
+
 def test_an_operator_that_restarts_changes_nothing(kube, make):
     first = make("operator").start()
     kube.apply(terminal("steady"))
     wait_phase(kube, "steady", "Running")
-    import time
-    time.sleep(1)
-    before = [kube.get(kind, name)["metadata"]["resourceVersion"] for kind, name in
-              (("terminal", "steady"), ("pod", "steady-pod"), ("service", "steady-svc"), ("secret", "steady-apikey"), ("pvc", "steady-pvc"))]
+    before = settled_versions(kube, "steady")
     first.stop()
     second = make("operator").start()
     wait_for("it leads", lambda: second.metrics().get("terminals_operator_leading") == 1, 25)
     time.sleep(3)
-    after = [kube.get(kind, name)["metadata"]["resourceVersion"] for kind, name in
-             (("terminal", "steady"), ("pod", "steady-pod"), ("service", "steady-svc"), ("secret", "steady-apikey"), ("pvc", "steady-pvc"))]
-    assert before == after
+    assert versions(kube, "steady") == before
 
 
 def test_foreign_objects_are_not_touched(kube, operator):

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from kube import phase, terminal, wait_for, wait_phase
+from kube import is_ready, phase, terminal, wait_for, wait_phase
 
 
 def headers(user, context=None):
@@ -105,10 +105,11 @@ def test_a_deleted_pod_is_used_again_without_a_restart_of_ours(kube, service):
 def test_a_changed_key_is_read_again(kube, service):
     run(service, "gus", "true")
     name = resource_of(kube, "gus")["metadata"]["name"]
+    pod = kube.get("pod", f"{name}-pod")["metadata"]["uid"]
     kube.delete("secret", f"{name}-apikey")
-    wait_for("a new key", lambda: kube.get("secret", f"{name}-apikey"))
-    time.sleep(2)
+    wait_for("a new pod", lambda: (found := kube.get("pod", f"{name}-pod")) and found["metadata"]["uid"] != pod and is_ready(found))
     wait_phase(kube, name, "Running")
+    wait_for("the service sees it", lambda: any(row["user_id"] == "gus" and row["phase"] == "ready" for row in api(service, "/api/v1/terminals")))
     assert run(service, "gus", "echo works") == "works\n"
 
 

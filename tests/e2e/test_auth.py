@@ -233,9 +233,8 @@ def test_a_slow_open_webui_does_not_hold_up_the_control_plane(jwt, open_webui, p
     for thread in threads:
         thread.start()
     time.sleep(0.5)
-    begin = time.monotonic()
     assert ask(jwt, ADMIN, f"Bearer {KEY}")[0] == 200 and jwt.get("/metrics").status == 200
-    assert time.monotonic() - begin < 1.5
+    assert any(thread.is_alive() for thread in threads)
     for thread in threads:
         thread.join()
 

@@ -90,7 +90,7 @@ def test_guest_that_never_listens_is_a_start_timeout(make_service, engine, prefi
     begin = time.monotonic()
     answer = service.get(f"/p/{prefix}p/files/cwd", user=prefix + "u")
     assert reason(answer) in ((503, "start_timeout"), (503, "starting")), answer
-    assert 2 < time.monotonic() - begin < 10
+    assert 2 < time.monotonic() - begin < 30
     rows = service.get(f"/api/v1/terminals?user_id={prefix}u").json()
     assert all(row["phase"] != "ready" for row in rows)
 

@@ -6,6 +6,7 @@
 #include "api/answer.h"
 #include "api/json_scan.h"
 #include "api/validation.h"
+#include "base/json.h"
 
 static const struct location whole_body = { "body", NULL };
 
@@ -70,7 +71,7 @@ static json_t *read_value(const struct api_request *request, struct api_response
         api_answer_detail(response, 400, "There was an error parsing the body");
         return NULL;
     }
-    json_t *value = json_loadb(text.data ? text.data : "", text.len, JSON_DECODE_ANY, NULL);
+    json_t *value = json_is_too_deep(text) ? NULL : json_loadb(text.data ? text.data : "", text.len, JSON_DECODE_ANY, NULL);
     if (!value)
         answer_not_json(response, text);
     return value;

@@ -1,4 +1,4 @@
-/* A scanner that only looks for the first mistake. jansson decides what is JSON; this runs on what it refused, because the
+/* A scanner that only looks for the first mistake. jansson decides what is JSON that does not nest too deep; this runs on the rest, because the
  * message and the position in `ctx` and `loc` are part of the contract and jansson's are others.
  *
  * It steps over values with a stack of its own instead of recursion: the text comes from outside and may nest as deep as it
@@ -9,7 +9,9 @@
 #include <errno.h>
 #include <limits.h>
 
-#define MAX_DEPTH 2048      /* what jansson reads */
+#include "base/json.h"
+
+#define MAX_DEPTH JSON_DEPTH_MAX
 
 struct scanner {
     const char *at, *start, *end;
@@ -200,15 +202,15 @@ static bool open_container(struct scanner *scanner, bool *inside)
 {
     char bracket = *scanner->at++;
 
+    if (scanner->depth == MAX_DEPTH) {
+        scanner->fault->too_deep = true;
+        return false;
+    }
     skip_blanks(scanner);
     *inside = peek(scanner) != (bracket == '{' ? '}' : ']');
     if (!*inside) {
         scanner->at++;
         return true;
-    }
-    if (scanner->depth == MAX_DEPTH) {
-        scanner->fault->too_deep = true;
-        return false;
     }
     scanner->open[scanner->depth++] = bracket;
     return bracket == '[' || step_name(scanner);

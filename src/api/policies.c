@@ -8,10 +8,11 @@
 
 #define cleanup_row __attribute__((cleanup(policy_row_clear)))
 
+/* Data that cannot be read is shown as none. */
 static json_t *policy_object(const struct policy_row *row)
 {
-    return json_pack("{s:s, s:O, s:s, s:s}", "id", row->id, "data", row->data, "created_at", row->created_at,
-                     "updated_at", row->updated_at);
+    return json_pack("{s:s, s:o, s:s, s:s}", "id", row->id, "data", row->data ? json_incref(row->data) : json_object(),
+                     "created_at", row->created_at, "updated_at", row->updated_at);
 }
 
 static void answer_not_found(struct exchange *exchange)
@@ -185,6 +186,11 @@ void policies_patch(struct exchange *exchange)
     HOLD_CHANGING(exchange->api);
     if (store_get_policy(exchange->api->store, exchange->policy_id, &row, &err) < 0) {
         answer_store_error(exchange, &err);
+        return;
+    }
+    if (!row.data) {
+        api_answer_detail(exchange->response, 400, "What is stored as policy '%s' cannot be read (%s): replace it with PUT", row.id,
+                          row.why_unreadable);
         return;
     }
     cleanup_json json_t *merged = json_merge_patch(row.data, patch);

@@ -71,7 +71,7 @@ static bool fill_user_id(struct identity *identity, const json_t *object)
 static enum token_verdict read_session(const struct http_answer *answer, struct token_owner *owner, struct error *err)
 {
     struct error ignored;
-    cleanup_json json_t *body = json_read(buf_str(&answer->body), &ignored);
+    cleanup_json json_t *body = json_read_lenient(buf_str(&answer->body), &ignored);
     struct identity *identity = &owner->identity;
 
     if (!fill_user_id(identity, body))

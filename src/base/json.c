@@ -2,14 +2,49 @@
 
 #include "base/buf.h"
 
-json_t *json_read(struct str text, struct error *err)
+bool json_is_too_deep(struct str text)
+{
+    bool in_string = false;
+    unsigned depth = 0;
+
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.data[i];
+        if (in_string && c == '\\')
+            i++;
+        else if (c == '"')
+            in_string = !in_string;
+        else if (!in_string && (c == '{' || c == '[') && ++depth > JSON_DEPTH_MAX)
+            return true;
+        else if (!in_string && (c == '}' || c == ']') && depth > 0)
+            depth--;
+    }
+    return false;
+}
+
+static json_t *parse(struct str text, size_t flags, json_error_t *why)
+{
+    return json_loadb(text.data ? text.data : "", text.len, flags | JSON_DECODE_ANY, why);
+}
+
+static json_t *read_text(struct str text, size_t flags, struct error *err)
 {
     json_error_t why;
-    json_t *value = json_loadb(text.data ? text.data : "", text.len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
+
+    if (json_is_too_deep(text)) {
+        error_set(err, ERR_INVALID, "JSON nests deeper than %d levels", JSON_DEPTH_MAX);
+        return NULL;
+    }
+    json_t *value = parse(text, flags, &why);
+    if (!value && (flags & JSON_ALLOW_NUL) && json_error_code(&why) == json_error_numeric_overflow)
+        value = parse(text, flags | JSON_DECODE_INT_AS_REAL, &why);
     if (!value)
         error_set(err, ERR_INVALID, "not JSON: %s (line %d, column %d)", why.text, why.line, why.column);
     return value;
 }
+
+json_t *json_read(struct str text, struct error *err) { return read_text(text, JSON_REJECT_DUPLICATES, err); }
+
+json_t *json_read_lenient(struct str text, struct error *err) { return read_text(text, JSON_ALLOW_NUL, err); }
 
 #define WRITE_FLAGS (JSON_COMPACT | JSON_ENCODE_ANY)
 

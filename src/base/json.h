@@ -10,9 +10,16 @@
 static inline void cleanup_json_pointer(json_t **place) { json_decref(*place); }
 #define cleanup_json __attribute__((cleanup(cleanup_json_pointer)))
 
-/* Strict JSON of any type, no duplicate keys, nothing after it, nesting at most 2048 levels. ERR_INVALID with the
- * place otherwise. The caller owns the reference. */
+/* Whoever reads, copies or writes a value does it by recursion, and our threads have small stacks: deeper ones are refused before they are parsed. */
+#define JSON_DEPTH_MAX 200
+/* Whether brackets outside strings nest deeper than that. For any text; what is no JSON is left to the parser. */
+bool json_is_too_deep(struct str text);
+
+/* Strict JSON of any type, no duplicate keys, nothing after it. ERR_INVALID with the place otherwise. The caller owns the reference. */
 json_t *json_read(struct str text, struct error *err) MUST_CHECK;
+/* The same for what other programs have written: the last of several members of one name counts, strings may hold NUL, and where an integer is
+ * too large for us all numbers are reals. */
+json_t *json_read_lenient(struct str text, struct error *err) MUST_CHECK;
 /* Compact, with keys as inserted and reals as short as they can be; the caller frees. NULL when memory is out or there is no value. */
 char *json_write(const json_t *value) MUST_CHECK;
 /* The string at `key`, or NULL when it is missing or of another type. Borrowed. */

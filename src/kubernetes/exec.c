@@ -12,7 +12,6 @@
 #include "base/json.h"
 #include "base/secret.h"
 #include "kubernetes/config_parts.h"
-#include "kubernetes/split.h"
 
 #define GROUP "client.authentication.k8s.io/"
 #define TIME_LIMIT_MS 60000
@@ -126,7 +125,7 @@ static int check_kind(const struct kube_exec *exec, const json_t *root, struct e
 
 int kube_exec_parse(const struct kube_exec *exec, struct str text, struct kube_exec_answer *answer, struct error *err)
 {
-    cleanup_json json_t *root = kube_parse(text, err);
+    cleanup_json json_t *root = json_read_lenient(text, err);
     const json_t *status = json_object_get(root, "status");
     const char *expires = json_text(status, "expirationTimestamp");
 

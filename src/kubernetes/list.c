@@ -19,7 +19,7 @@ static bool take_item(void *context, struct str piece)
 {
     struct page *page = context;
     struct error why;
-    cleanup_json json_t *object = kube_parse(piece, &why);
+    cleanup_json json_t *object = json_read_lenient(piece, &why);
 
     if (!object) {
         log_warning("left out an object that cannot be read", LOG_ERR(&why));
@@ -50,7 +50,7 @@ static int read_envelope(struct page *page, json_t **envelope, struct error *err
         return error_set(err, ERR_UNAVAILABLE, "the list ends in the middle");
     if (page->splitter.skipped)
         log_warning("left out objects that nest too deep", LOG_INT("count", page->splitter.skipped));
-    *envelope = kube_parse(buf_str(&page->splitter.rest), err);
+    *envelope = json_read_lenient(buf_str(&page->splitter.rest), err);
     return *envelope ? 0 : -1;
 }
 

@@ -6,7 +6,6 @@
 #include "base/json.h"
 #include "base/random.h"
 #include "base/secret.h"
-#include "kubernetes/split.h"
 
 #define WAIT_SLICE_MS 200
 #define DEFAULT_RETRY_AFTER_S 1
@@ -194,7 +193,7 @@ int kube_request_json(struct kube_client *client, const struct kube_request *req
         return -1;
     if (!result)
         return 0;
-    *result = kube_parse(buf_str(&answer.body), err);
+    *result = json_read_lenient(buf_str(&answer.body), err);
     if (!*result && err)
         (void)wrap_target(request, err);
     return *result ? 0 : -1;

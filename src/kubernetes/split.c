@@ -31,7 +31,7 @@ static size_t measure_piece(struct kube_splitter *splitter, struct str data, boo
         else if (c == '"')
             splitter->in_string = true;
         else if (c == '{' || c == '[')
-            splitter->too_deep = ++splitter->depth > base + KUBE_JSON_DEPTH_MAX || splitter->too_deep;
+            splitter->too_deep = ++splitter->depth > base + JSON_DEPTH_MAX || splitter->too_deep;
         else if ((c == '}' || c == ']') && --splitter->depth == base) {
             *finished = true;
             return i + 1;
@@ -107,7 +107,7 @@ static int open_bracket(struct kube_splitter *splitter, char c, struct error *er
         splitter->in_items = true;
     else if (splitter->depth == 0 && c != '{')
         return error_set(err, ERR_INVALID, "the list is not an object");
-    if (++splitter->depth > KUBE_JSON_DEPTH_MAX)
+    if (++splitter->depth > JSON_DEPTH_MAX)
         return error_set(err, ERR_INVALID, "the list nests too deep");
     return 1;
 }
@@ -188,39 +188,4 @@ void kube_splitter_clear(struct kube_splitter *splitter)
 {
     buf_free(&splitter->piece);
     buf_free(&splitter->rest);
-}
-
-/* Deepest nesting of brackets outside strings; what is no JSON is found by the parser. */
-static bool nests_too_deep(struct str text)
-{
-    struct kube_splitter state = { 0 };
-    unsigned depth = 0;
-
-    for (size_t i = 0; i < text.len; i++) {
-        char c = text.data[i];
-        if (state.in_string)
-            step_in_string(&state, c);
-        else if (c == '"')
-            state.in_string = true;
-        else if ((c == '{' || c == '[') && ++depth > KUBE_JSON_DEPTH_MAX)
-            return true;
-        else if ((c == '}' || c == ']') && depth > 0)
-            depth--;
-    }
-    return false;
-}
-
-json_t *kube_parse(struct str text, struct error *err)
-{
-    json_error_t why;
-    json_t *value;
-
-    if (nests_too_deep(text)) {
-        (void)error_set(err, ERR_INVALID, "JSON nests deeper than %d levels", KUBE_JSON_DEPTH_MAX);
-        return NULL;
-    }
-    value = json_loadb(text.data ? text.data : "", text.len, JSON_DECODE_ANY | JSON_ALLOW_NUL, &why);
-    if (!value)
-        (void)error_set(err, ERR_INVALID, "not JSON: %s (line %d, column %d)", why.text, why.line, why.column);
-    return value;
 }

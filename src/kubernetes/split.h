@@ -9,10 +9,8 @@
 #include <jansson.h>
 
 #include "base/buf.h"
-#include "base/error.h"
+#include "base/json.h"
 
-/* Deeper nesting would exhaust the small stacks of our threads in a recursive parser. */
-#define KUBE_JSON_DEPTH_MAX 200
 /* etcd takes no object of more than 1.5 MiB. */
 #define KUBE_PIECE_MAX (8u << 20)
 #define KUBE_REST_MAX (1u << 20)
@@ -41,8 +39,5 @@ int kube_split(struct kube_splitter *splitter, struct str data, bool (*each)(voi
 bool kube_splitter_is_whole(const struct kube_splitter *splitter);
 void kube_splitter_clear(struct kube_splitter *splitter);
 #define cleanup_splitter __attribute__((cleanup(kube_splitter_clear)))
-
-/* Parses one JSON text from the server or a plugin; nesting is bounded as above. The caller owns the reference. */
-json_t *kube_parse(struct str text, struct error *err) MUST_CHECK;
 
 #endif

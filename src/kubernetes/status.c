@@ -2,7 +2,6 @@
 #include "base/json.h"
 #include "kubernetes/object.h"
 #include "kubernetes/request.h"
-#include "kubernetes/split.h"
 
 #define EXPIRED "expired: "
 
@@ -69,7 +68,7 @@ static int plain_error(int status, struct str body, struct error *err)
 
 int kube_status_error(int status, struct str body, struct error *err)
 {
-    cleanup_json json_t *object = kube_parse(body, NULL);
+    cleanup_json json_t *object = json_read_lenient(body, NULL);
     const char *kind = json_text(object, "kind");
 
     if (kind && strcmp(kind, "Status") == 0)

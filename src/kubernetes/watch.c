@@ -53,7 +53,7 @@ static bool take_event(void *context, struct str piece)
     struct stream *stream = context;
     struct error why;
     enum kube_watch_type type;
-    cleanup_json json_t *event = kube_parse(piece, &why);
+    cleanup_json json_t *event = json_read_lenient(piece, &why);
     const json_t *object = json_object_get(event, "object");
     const char *name = json_text(event, "type");
 

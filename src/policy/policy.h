@@ -29,7 +29,7 @@ struct policy_limits {
 /* One stored policy, or the built-in `default`. Immutable; lives as long as its snapshot. */
 struct policy {
     char *id;
-    json_t *data;                       /* as stored */
+    json_t *data;                       /* as stored; null when that cannot be read */
     char *created_at, *updated_at;      /* NULL for the built-in one */
     int64_t idle_timeout_minutes;       /* effective: ≤ 0 never */
     const char *image;                  /* effective, before the image list is applied */
@@ -75,8 +75,8 @@ struct policy_limits *policy_limits_new(const struct settings *settings) MUST_CH
 void policy_limits_free(struct policy_limits *limits);
 
 /* Takes the limits over. `rows`: array of {id, data, created_at, updated_at, lifecycle?} objects; a row for `default` without
- * `data` brings only a lifecycle for the built-in policy. A stored policy that does not parse stays in the snapshot; resolving
- * it fails with ERR_INVALID_POLICY. */
+ * `data` brings only a lifecycle for the built-in policy. A stored policy that does not parse, or whose data is null because it
+ * could not be read, stays in the snapshot; resolving it fails with ERR_INVALID_POLICY. */
 struct policy_snapshot *policy_snapshot_new(struct policy_limits *limits, const json_t *rows) MUST_CHECK;
 struct policy_snapshot *policy_snapshot_ref(struct policy_snapshot *snapshot);
 void policy_snapshot_unref(struct policy_snapshot *snapshot);

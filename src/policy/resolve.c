@@ -100,6 +100,8 @@ static int resolve_environment(const struct policy_limits *limits, const json_t 
 
         if (!text || environment_name_is_reserved(name))
             continue;
+        if (json_is_string(value) && strlen(text) != json_string_length(value))
+            return error_set(err, ERR_INVALID_POLICY, "The value of env name '%s' holds a NUL character", name);
         if (!environment_name_is_valid(name))
             return error_set(err, ERR_INVALID_POLICY, "Invalid env name '%s'", name);
         set_variable(template->env, name, text);
@@ -144,6 +146,10 @@ static json_t *read_stored(const struct policy *policy, struct error *err)
     cleanup_json json_t *location = json_array(), *detail = NULL;
     json_t *data = NULL;
 
+    if (json_is_null(policy->data)) {
+        error_set(err, ERR_INVALID_POLICY, "What is stored as policy '%s' cannot be read: put the policy anew, or delete it", policy->id);
+        return NULL;
+    }
     if (policy_fields_read(policy->data, location, &data, &detail, err) == 0)
         return data;
     cleanup_free char *text = json_write(detail);

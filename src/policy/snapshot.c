@@ -65,14 +65,15 @@ static struct policy *policy_new(const struct policy_limits *limits, const char 
     const char *image = json_text(data, "image");
 
     policy->id = xstrdup(id);
-    policy->data = data ? json_deep_copy(data) : json_object();
+    bool unreadable = json_is_null(json_object_get(row, "data"));
+    policy->data = unreadable ? json_null() : data ? json_deep_copy(data) : json_object();
     policy->created_at = copy_text(row, "created_at");
     policy->updated_at = copy_text(row, "updated_at");
     policy->idle_timeout_minutes = effective_idle_minutes(limits, data);
     policy->image = limits->image;
     if (image && image[0])
         policy->image = json_text(policy->data, "image");
-    policy->access = json_incref(member(policy->data, "access"));
+    policy->access = unreadable ? json_null() : json_incref(member(policy->data, "access"));
     policy->lifecycle = json_is_object(lifecycle) ? json_deep_copy(lifecycle) : json_object();
     return policy;
 }

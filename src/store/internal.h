@@ -25,7 +25,7 @@ void store_time_now(char out[static STORE_TIME_SIZE]);
 /* A time as the database has it, with or without fraction, as "YYYY-MM-DD HH:MM:SS.ffffff+00:00"; the caller frees. */
 char *store_time_shown(struct str text) MUST_CHECK;
 
-/* The JSON object in column `index`. ERR_IO that names `what` when it is none. The caller owns it. */
-json_t *column_object(sqlite3_stmt *statement, int index, const char *what, struct error *err) MUST_CHECK;
+/* The JSON object in column `index`, which any program may have written; NULL and why when it is none. The caller owns it. */
+json_t *column_object(sqlite3_stmt *statement, int index, struct error *why) MUST_CHECK;
 
 #endif

@@ -1,12 +1,6 @@
 /* The table `policy_lifecycles`: one row a policy at most, its id the policy's. */
 #include "store/internal.h"
 
-static json_t *read_data(sqlite3_stmt *statement, int column, const char *policy_id, struct error *err)
-{
-    cleanup_free char *what = xasprintf("the lifecycle of policy '%s'", policy_id);
-    return column_object(statement, column, what, err);
-}
-
 int store_get_lifecycle(struct store *store, const char *policy_id, json_t **data, struct error *err)
 {
     HOLD_STORE(store);
@@ -18,8 +12,10 @@ int store_get_lifecycle(struct store *store, const char *policy_id, json_t **dat
     int found = database_step(&store->database, statement, err);
     if (found < 0)
         return -1;
-    *data = found ? read_data(statement, 0, policy_id, err) : json_object();
-    return *data ? 0 : -1;
+    struct error ignored;
+    json_t *read = found ? column_object(statement, 0, &ignored) : NULL;
+    *data = read ? read : json_object();
+    return 0;
 }
 
 static int put_lifecycle(struct store *store, const char *policy_id, const char *data, struct error *err)
@@ -54,8 +50,9 @@ int store_list_lifecycles(struct store *store, json_t **by_policy, struct error 
     *by_policy = NULL;
     while (more >= 0 && (more = database_step(&store->database, statement, err)) > 0) {
         cleanup_free char *policy_id = column_dup(statement, 0);
-        json_t *data = read_data(statement, 1, policy_id, err);
-        more = data && json_object_set_new(map, policy_id, data) == 0 ? 1 : -1;
+        struct error ignored;
+        json_t *data = column_object(statement, 1, &ignored);
+        json_object_set_new(map, policy_id, data ? data : json_null());
     }
     if (more < 0)
         return -1;

@@ -7,21 +7,19 @@ void policy_row_clear(struct policy_row *row)
 {
     free(row->id);
     json_decref(row->data);
+    free(row->why_unreadable);
     free(row->created_at);
     free(row->updated_at);
     *row = (struct policy_row){ 0 };
 }
 
-static int read_row(sqlite3_stmt *statement, struct policy_row *row, struct error *err)
+static void read_row(sqlite3_stmt *statement, struct policy_row *row)
 {
-    cleanup_free char *id = column_dup(statement, 0);
-    cleanup_free char *what = xasprintf("policy '%s'", id);
-    json_t *data = column_object(statement, 1, what, err);
-    if (!data)
-        return -1;
-    *row = (struct policy_row){ steal(&id), data, store_time_shown(column_str(statement, 2)),
-                                store_time_shown(column_str(statement, 3)) };
-    return 0;
+    struct error why;
+    json_t *data = column_object(statement, 1, &why);
+
+    *row = (struct policy_row){ column_dup(statement, 0), data, data ? NULL : xstrdup(why.text),
+                                store_time_shown(column_str(statement, 2)), store_time_shown(column_str(statement, 3)) };
 }
 
 static void free_rows(struct policy_row *rows, size_t count)
@@ -41,8 +39,7 @@ int store_list_policies(struct store *store, struct policy_row **rows, size_t *c
                               "SELECT " COLUMNS " FROM policies ORDER BY created_at, rowid", NULL, err);
     while (more >= 0 && (more = database_step(&store->database, statement, err)) > 0) {
         list = xrealloc(list, (length + 1) * sizeof(*list));
-        more = read_row(statement, &list[length], err);
-        length += more == 0;
+        read_row(statement, &list[length++]);
     }
     if (more < 0) {
         free_rows(list, length);
@@ -62,7 +59,10 @@ static int get_policy(struct store *store, const char *id, struct policy_row *ro
     int found = database_step(&store->database, statement, err);
     if (found == 0)
         return error_set(err, ERR_NOT_FOUND, "Policy '%s' not found", id);
-    return found < 0 ? -1 : read_row(statement, row, err);
+    if (found < 0)
+        return -1;
+    read_row(statement, row);
+    return 0;
 }
 
 int store_get_policy(struct store *store, const char *id, struct policy_row *row, struct error *err)

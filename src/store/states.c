@@ -23,7 +23,7 @@ void state_row_clear(struct state_row *row)
 static json_t *read_data(sqlite3_stmt *statement, int column, const char *user_id)
 {
     struct error why = { 0 };
-    json_t *data = column_object(statement, column, "a lifecycle state", &why);
+    json_t *data = column_object(statement, column, &why);
     if (data)
         return data;
     log_warning("a lifecycle state is ignored", LOG_STR("user", user_id), LOG_ERR(&why));

@@ -60,13 +60,12 @@ char *store_time_shown(struct str text)
     return xasprintf("%s+00:00", formatted);
 }
 
-json_t *column_object(sqlite3_stmt *statement, int index, const char *what, struct error *err)
+json_t *column_object(sqlite3_stmt *statement, int index, struct error *why)
 {
-    struct error why = { 0 };
-    cleanup_json json_t *value = json_read(column_str(statement, index), &why);
+    cleanup_json json_t *value = json_read_lenient(column_str(statement, index), why);
     if (json_is_object(value))
         return steal(&value);
-    (void)error_set(err, ERR_IO, "the data of %s in the database is not a JSON object%s%s: put it right or delete the row",
-                    what, value ? "" : ": ", value ? "" : why.text);
+    if (value)
+        (void)error_set(why, ERR_IO, "not a JSON object");
     return NULL;
 }

@@ -21,7 +21,8 @@ void store_close(struct store *store);
 
 struct policy_row {
     char *id;
-    json_t *data;
+    json_t *data;                       /* NULL: it is not a JSON object, or none that can be read */
+    char *why_unreadable;               /* then; else NULL */
     char *created_at, *updated_at;      /* "YYYY-MM-DD HH:MM:SS.ffffff+00:00" */
 };
 void policy_row_clear(struct policy_row *row);
@@ -41,10 +42,10 @@ int store_count_policies(struct store *store, size_t *count, struct error *err) 
 
 /* --- lifecycles ---------------------------------------------------------------------------------------------- */
 
-/* Zero rows is success with `*data` an empty object. The caller owns `*data`. */
+/* No row, or one that cannot be read, is success with `*data` an empty object. The caller owns `*data`. */
 int store_get_lifecycle(struct store *store, const char *policy_id, json_t **data, struct error *err) MUST_CHECK;
 int store_put_lifecycle(struct store *store, const char *policy_id, const json_t *data, struct error *err) MUST_CHECK;
-/* An object that maps policy ids to lifecycle data; the caller owns it. */
+/* An object that maps policy ids to lifecycle data, null where that cannot be read; the caller owns it. */
 int store_list_lifecycles(struct store *store, json_t **by_policy, struct error *err) MUST_CHECK;
 
 /* --- the state of each terminal key -------------------------------------------------------------------------- */

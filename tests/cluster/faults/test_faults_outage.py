@@ -29,11 +29,11 @@ def test_the_server_is_away_and_comes_back(stack, backend):
     end = time.monotonic() + AWAY
     answers, refused = [], None
     while time.monotonic() < end:
-        answers.append(stack.ask()[0])
+        answers.append(stack.ask())
         if refused is None and time.monotonic() > end - AWAY + 5:
             refused = stack.ask("cem")
         time.sleep(0.1)
-    assert set(answers) == {200}, "a terminal that runs is proxied all the while"
+    assert not [answer for answer in answers if answer[0] != 200], "a terminal that runs is proxied all the while"
     assert refused[0] == 503 and "backend_unavailable" in refused[1], refused
     # Meanwhile somebody removes one, and the other stays.
     other = next(found for found in stack.there("pods") if found["metadata"]["uid"] != pod["metadata"]["uid"])

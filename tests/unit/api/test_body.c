@@ -72,11 +72,31 @@ static void refuses_deep_nesting_without_reading_it(void **state)
     api_response_clear(&response);
 }
 
+/* One more level is refused whether it is empty or not, whole or not. */
+static void refuses_the_first_level_that_is_too_deep(void **state)
+{
+    for (unsigned depth = JSON_DEPTH_MAX - 1; depth <= JSON_DEPTH_MAX; depth++) {
+        cleanup_free char *text = xcalloc(1, 2 * depth + 6);
+        struct api_response response = { 0 };
+
+        memcpy(text, "{\"a\":", 5);
+        memset(text + 5, '[', depth);
+        memset(text + 5 + depth, ']', depth);
+        text[5 + 2 * depth] = '}';
+        struct api_request request = { .body = { text, 2 * depth + 6 } };
+        cleanup_json json_t *object = body_read_object(&request, &response);
+        assert_int_equal(object != NULL, depth < JSON_DEPTH_MAX);
+        assert_int_equal(response.status, object ? 0 : 400);
+        api_response_clear(&response);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(takes_objects_and_explains_the_rest),
         cmocka_unit_test(refuses_deep_nesting_without_reading_it),
+        cmocka_unit_test(refuses_the_first_level_that_is_too_deep),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

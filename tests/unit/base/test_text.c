@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "base/pool.h"
 #include "base/map.h"
 #include "base/random.h"
 #include "base/secret.h"
@@ -171,6 +172,69 @@ static void json_is_strict_and_merges(void **state)
     assert_string_equal(text, "{\"a\":{\"c\":2},\"d\":3,\"e\":[1]}");
 }
 
+static char *nested(unsigned depth, const char *before, const char *after)
+{
+    struct buf text = { 0 };
+
+    buf_append_text(&text, before);
+    for (unsigned i = 0; i < depth; i++)
+        buf_append_text(&text, i % 2 ? "{\"a\":" : "[");
+    buf_append_text(&text, "1.5");
+    for (unsigned i = depth; i-- > 0;)
+        buf_append_char(&text, i % 2 ? '}' : ']');
+    buf_append_text(&text, after);
+    return buf_take(&text);
+}
+
+/* Everything that is done with values, where their depth costs stack. */
+static void *use_deepest(void *text)
+{
+    struct error err;
+    cleanup_json json_t *value = json_read(str_from(text), &err), *copy = json_deep_copy(value);
+    cleanup_free char *written = json_write(copy), *sorted = json_dumps(copy, JSON_SORT_KEYS);
+
+    return value && sorted && written && strcmp(written, text) == 0 ? text : NULL;
+}
+
+static void json_nests_as_deep_as_a_threads_stack_bears(void **state)
+{
+    cleanup_free char *deepest = nested(JSON_DEPTH_MAX, "", ""), *deeper = nested(JSON_DEPTH_MAX + 1, "", "");
+    cleanup_free char *broken = nested(100000, "", "x"), *in_text = nested(300, "[\"\\\"", "\"]");
+    void *used = NULL;
+    struct error err;
+
+    pthread_join(thread_start("deep", use_deepest, deepest), &used);
+    assert_ptr_equal(used, deepest);
+    assert_null(json_read(str_from(deeper), &err));
+    assert_non_null(strstr(err.text, "deeper"));
+    assert_null(json_read_lenient(str_from(deeper), &err));
+    assert_null(json_read(str_from(broken), &err));
+    assert_true(json_is_too_deep(str_from(broken)));
+    assert_false(json_is_too_deep(str_from(in_text)));
+    assert_false(json_is_too_deep(STR_LITERAL("]]]{[\"\\")));
+}
+
+static void json_of_others_is_read_leniently(void **state)
+{
+    static const struct { const char *text, *written; } rows[] = {
+        { "{\"a\":1,\"a\":2}", "{\"a\":2}" },
+        { "{\"a\":\"x\\u0000y\"}", "{\"a\":\"x\\u0000y\"}" },
+        { "{\"a\":123456789012345678901234567890}", "{\"a\":1.2345678901234568e29}" },
+        { "{\"a\":5}", "{\"a\":5}" },
+        { "{\"a\":NaN}", NULL },
+        { "{\"a\":\"\\ud83d\"}", NULL },
+        { "{} x", NULL },
+    };
+    struct error err;
+
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        cleanup_json json_t *value = json_read_lenient(str_from(rows[i].text), &err);
+        cleanup_free char *written = value ? json_write(value) : NULL;
+        if (rows[i].written ? !written || strcmp(written, rows[i].written) != 0 : written != NULL)
+            fail_msg("%s: %s", rows[i].text, written ? written : err.text);
+    }
+}
+
 static void json_writes_reals_as_short_as_they_were(void **state)
 {
     const char *text = "{\"a\":[0.1,-2.5e-7,1e300,0.30000000000000004,1.0,7],\"b\":\"\\n\"}";
@@ -196,6 +260,8 @@ int main(void)
         cmocka_unit_test(secrets_compare_whole),
         cmocka_unit_test(json_is_strict_and_merges),
         cmocka_unit_test(json_writes_reals_as_short_as_they_were),
+        cmocka_unit_test(json_nests_as_deep_as_a_threads_stack_bears),
+        cmocka_unit_test(json_of_others_is_read_leniently),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -106,6 +106,7 @@ static void stored_policies_that_cannot_be_used_fail_with_their_class(void **sta
         { "unreadable quantity", "{\"memory_limit\":\"lots\"}", ERR_INVALID_POLICY },
         { "wrong type", "{\"cpu_limit\":2}", ERR_INVALID_POLICY },
         { "not an object", "[]", ERR_INVALID_POLICY },
+        { "what could not be read", "null", ERR_INVALID_POLICY },
         { "env that would set another name", "{\"env\":{\"OPEN_TERMINAL_API_KEY=x\":\"y\"}}", ERR_INVALID_POLICY },
         { "allowed", "{\"image\":\"open-terminal:1\"}", ERR_NONE },
         { "the service's own image", "{}", ERR_NONE },

@@ -8,6 +8,7 @@
 #define MAX_TRIES 5
 #define PAUSE_MS 1000
 #define HANDSHAKE_MS 10000
+#define INTERIMS_MAX 16
 
 static void drop_guest(struct client *client)
 {
@@ -92,6 +93,7 @@ static bool send_handshake(struct client *client)
     cleanup_free char *owner = session_owner(client);
     char key[25];
 
+    socket->interims = 0;
     ws_random_key(key);
     ws_accept_key(str_of(key, 24), socket->accept);
     buf_append_str(out, STR_LITERAL("GET "));
@@ -147,12 +149,27 @@ static void take_answer(struct client *client, struct str early)
         terminal_dial_failed(client);
 }
 
+/* Parses the head of the guest's answer; what it says before it (100, 103) is skipped, some of it. */
+static enum http_parse_result parse_answer(struct worker *worker, struct upstream *upstream, unsigned *interims, size_t *consumed)
+{
+    const char *why;
+
+    while (*interims < INTERIMS_MAX) {
+        enum http_parse_result result = http_parse_response(buf_str(&upstream->in), &upstream->scanned, HTTP_GET, &worker->response, consumed, &why);
+        if (result != HTTP_COMPLETE || worker->response.status >= 200 || worker->response.status == 101)
+            return result;
+        buf_consume(&upstream->in, *consumed);
+        upstream->scanned = 0;
+        ++*interims;
+    }
+    return HTTP_BAD;
+}
+
 static void read_answer(struct client *client)
 {
     struct worker *worker = client->worker;
     struct upstream *upstream = client->upstream;
     size_t consumed = 0;
-    const char *why;
 
     while (upstream->stream.readable) {
         ssize_t got = stream_read(&upstream->stream, worker->scratch, SCRATCH_SIZE);
@@ -162,7 +179,7 @@ static void read_answer(struct client *client)
             terminal_dial_failed(client);
             return;
         }
-        switch (http_parse_response(buf_str(&upstream->in), &upstream->scanned, HTTP_GET, &worker->response, &consumed, &why)) {
+        switch (parse_answer(worker, upstream, &client->socket->interims, &consumed)) {
         case HTTP_INCOMPLETE:
             continue;
         case HTTP_BAD:
@@ -170,10 +187,6 @@ static void read_answer(struct client *client)
             return;
         case HTTP_COMPLETE:
             break;
-        }
-        if (worker->response.status < 200 && worker->response.status != 101) {
-            terminal_dial_failed(client);
-            return;
         }
         cleanup_buf struct buf held = upstream->in;
         upstream->in = (struct buf){ 0 };

@@ -10,14 +10,31 @@
 
 /* --- before the guest is there ---------------------------------------------------------------------------------------- */
 
+/* The guest answers it again, later: this one is for clients that take silence for death. */
+static bool answer_ping(struct client *client, struct str payload)
+{
+    cleanup_buf struct buf frame = { 0 };
+
+    if (ws_append_frame(&frame, WS_PONG, payload, NULL) && stream_write_str(&client->stream, buf_str(&frame)))
+        return true;
+    client_close(client);
+    return false;
+}
+
 /* Looks at bytes that stay in the input until the guest is there. False: the client has ended. */
 static bool follow_early(struct client *client, struct str data)
 {
     struct terminal_socket *socket = client->socket;
     struct ws_seen seen = { 0 };
     size_t good = 0;
-    bool fine = ws_follow(&socket->from_client, data, &good, &seen);
+    bool fine = true;
 
+    for (struct str rest = data; rest.len > 0 && fine && !seen.close; rest = str_skip(rest, good)) {
+        seen = (struct ws_seen){ .stop_at_ping = true };
+        fine = ws_follow(&socket->from_client, rest, &good, &seen);
+        if (fine && seen.ping && !answer_ping(client, seen.ping_payload))
+            return false;
+    }
     if (seen.close)
         terminal_socket_end(client, seen.close_code == 1005 ? 1000 : seen.close_code, "");
     else if (!fine)
@@ -192,6 +209,9 @@ void terminal_relay_run(struct client *client)
         client_run(client);
     } else if (socket->client_closed && client->stream.hangup) {
         client_close(client);
+    } else if (client->stream.hangup && stream_has_output(&client->upstream->stream) && !socket->leaving) {
+        socket->leaving = true;
+        timer_set(&client->worker->timers, &client->timer, client->worker->now_ms + CLOSE_MS);
     }
 }
 

@@ -11,6 +11,8 @@
 
 #define AUTH_MS 10000
 #define AUTH_FRAME_MAX 65536u
+/* Pieces of the auth frame, and pings: whoever has not authenticated keeps us busy, and our answers in memory, for no more than these. */
+#define AUTH_FRAMES_MAX 64
 #define START_SLACK_MS 5000
 
 /* --- the request ------------------------------------------------------------------------------------------------ */
@@ -67,7 +69,7 @@ static void take_identity(struct terminal_socket *socket, const struct http_requ
     socket->context_id = query_text(socket, request, &context_parameter);
     if (!socket->user_id || socket->user_id[0] == '\0')
         refuse_later(socket, 4002, "Missing user_id");
-    else if (header_user && strcmp(header_user, socket->user_id) != 0)
+    else if (header_user && header_user[0] && strcmp(header_user, socket->user_id) != 0)
         refuse_later(socket, 4002, "X-User-Id and user_id differ");
     if (header_context) {
         free(socket->context_id);
@@ -394,7 +396,7 @@ static bool step_auth(struct client *client)
     case WS_FRAME:
         break;
     }
-    if (frame.length > AUTH_FRAME_MAX) {
+    if (frame.length > AUTH_FRAME_MAX || client->socket->auth_frames++ == AUTH_FRAMES_MAX) {
         terminal_socket_end(client, 4001, "Auth failed");
         return false;
     }

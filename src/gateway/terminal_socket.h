@@ -23,6 +23,7 @@ struct terminal_socket {
     enum socket_phase phase;
     bool limited;               /* counted as unauthenticated */
     bool counted;               /* in route->websockets */
+    unsigned auth_frames;       /* taken before authentication */
     unsigned tries;             /* dials that failed */
     struct route_match match;   /* its texts point into `target` */
     char *target;               /* owned copies of what the request said: */
@@ -34,10 +35,12 @@ struct terminal_socket {
     char *chat_id;              /* of the auth frame, or NULL */
     struct terminal_key *key;
     char accept[29];            /* what the guest must answer */
+    unsigned interims;          /* answers before that, of this try */
     struct buf message;         /* the auth frame, when it comes in pieces */
     struct ws_follower from_client, from_guest;
     bool client_closed, guest_closed;       /* a close frame from there was passed on */
     bool early_seen;            /* what came with the auth frame has been followed */
+    bool leaving;               /* the client has gone while the guest does not take what it sent */
 };
 
 /* A request of kind ROUTE_TERMINAL_SOCKET whose head is parsed. */

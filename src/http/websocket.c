@@ -161,6 +161,10 @@ static bool follow_step(struct ws_follower *follower, struct str data, size_t *u
         data = str_skip(data, *used);
     }
     *used += take_payload(follower, data, seen);
+    if (follower->payload_left == 0 && follower->frame.opcode == WS_PING && seen->stop_at_ping) {
+        seen->ping = true;
+        seen->ping_payload = str_of((const char *)follower->control, follower->control_have);
+    }
     if (follower->payload_left == 0 && follower->frame.opcode == WS_CLOSE && !read_close(follower, seen)) {
         seen->close = false;
         return false;
@@ -173,7 +177,7 @@ bool ws_follow(struct ws_follower *follower, struct str data, size_t *good, stru
     size_t at = 0;
 
     *good = 0;
-    while (at < data.len && !seen->close) {
+    while (at < data.len && !seen->close && !seen->ping) {
         size_t used;
         if (!follow_step(follower, str_skip(data, at), &used, seen))
             return false;

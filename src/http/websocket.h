@@ -43,11 +43,14 @@ struct ws_seen {
     bool close;                 /* a close frame is complete */
     unsigned close_code;        /* 1005 when it had none */
     struct str close_reason;    /* inside the follower */
+    bool stop_at_ping;          /* set by the caller: stop after a ping as after a close frame */
+    bool ping;                  /* then: there was one */
+    struct str ping_payload;    /* inside the follower */
 };
 
 void ws_follow_init(struct ws_follower *follower, bool from_client);
 /* Looks at `data`, the next bytes of the stream. False when they break the protocol; `*good` bytes may still be passed on. What was
- * seen is added to `*seen` (zero it first). Stops after a close frame: `*good` then ends with it. */
+ * seen is added to `*seen` (zero the rest of it first). Stops after a close frame: `*good` then ends with it. */
 bool ws_follow(struct ws_follower *follower, struct str data, size_t *good, struct ws_seen *seen) MUST_CHECK;
 /* Whether the stream stands between two frames. */
 bool ws_follower_at_boundary(const struct ws_follower *follower);

@@ -282,6 +282,58 @@ static void auth_frame_that_is_too_long_is_refused(void **state)
     (void)close(client);
 }
 
+/* Nobody makes us answer pings for ever, or keep the answers that are not read. */
+static void pings_before_authentication_have_an_end(void **state)
+{
+    cleanup_buf struct buf pings = { 0 };
+    int client = socket_open("/api/terminals/x?user_id=alice");
+
+    for (int i = 0; i < 65; i++)
+        (void)ws_append_frame(&pings, i % 2 ? WS_PONG : WS_PING, STR_LITERAL("p"), mask);
+    say_bytes(client, buf_str(&pings));
+    for (int i = 0; i < 64; i += 2)
+        expect_frame(client, false, WS_PONG, "p");
+    expect_close(client, false, 4001, "Auth failed");
+    (void)close(client);
+}
+
+static void an_empty_user_header_names_nobody(void **state)
+{
+    int client = socket_open_with("/api/terminals/abcd1234?user_id=alice", "X-User-Id:\r\n");
+    say_frame(client, WS_TEXT, AUTH, true);
+    int guest = join_guest(GUEST_AUTH);
+    (void)close(client);
+    (void)close(guest);
+}
+
+static void what_a_guest_says_before_it_agrees_is_skipped(void **state)
+{
+    int client = socket_open("/api/terminals/x?user_id=alice");
+    say_frame(client, WS_TEXT, AUTH, true);
+    int guest = guest_accept();
+    cleanup_free char *head = strdup(hear_head(guest));
+    say(guest, "HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n");
+    usleep(20000);
+    guest_agree(guest, head);
+    expect_frame(guest, true, WS_TEXT, GUEST_AUTH);
+    (void)close(guest);
+    expect_close(client, false, 1011, "Terminal connection lost");
+    (void)close(client);
+}
+
+static void a_guest_that_only_talks_before_is_a_failed_try(void **state)
+{
+    int client = socket_open("/api/terminals/x?user_id=alice");
+    say_frame(client, WS_TEXT, AUTH, true);
+    int guest = guest_accept();
+    (void)hear_head(guest);
+    for (int i = 0; i < 17; i++)
+        say(guest, "HTTP/1.1 103 Early Hints\r\n\r\n");
+    hear_end(guest);
+    (void)close(guest);
+    (void)close(client);
+}
+
 static void unauthenticated_sockets_are_limited_per_address(void **state)
 {
     stop_gateway();
@@ -379,6 +431,31 @@ static void keys_typed_before_the_guest_is_there_arrive(void **state)
     int guest = join_guest(GUEST_AUTH);
     expect_frame(guest, true, WS_TEXT, "{\"type\":\"resize\"}");
     expect_frame(guest, true, WS_BINARY, "typed");
+    (void)close(client);
+    (void)close(guest);
+}
+
+static void pings_are_answered_while_the_terminal_starts(void **state)
+{
+    fleet.starts_late = true;
+    cleanup_buf struct buf early = { 0 };
+    int client = socket_open("/api/terminals/x?user_id=alice");
+    (void)ws_append_frame(&early, WS_TEXT, STR_LITERAL(AUTH), mask);
+    (void)ws_append_frame(&early, WS_PING, STR_LITERAL("one"), mask);
+    (void)ws_append_frame(&early, WS_PING, STR_LITERAL(""), mask);
+    say_bytes(client, buf_str(&early));
+    expect_frame(client, false, WS_PONG, "one");
+    expect_frame(client, false, WS_PONG, "");
+    early.len = 0;
+    (void)ws_append_frame(&early, WS_PING, STR_LITERAL("in two halves"), mask);
+    say_bytes(client, str_of(early.data, 9));
+    usleep(20000);
+    say_bytes(client, str_skip(buf_str(&early), 9));
+    expect_frame(client, false, WS_PONG, "in two halves");
+    struct waiter *waiter = await_waiter();
+    waiter->post(waiter, route_ref(fleet.route), NULL);
+    int guest = join_guest(GUEST_AUTH);
+    expect_frame(guest, true, WS_PING, "one");
     (void)close(client);
     (void)close(guest);
 }
@@ -511,6 +588,32 @@ static void client_that_vanishes_ends_the_guests_session(void **state)
     await_websockets(0);
 }
 
+static void client_that_vanishes_behind_much_input_is_noticed(void **state)
+{
+    static char keys[16384];
+    int client, guest, little = 4096, full = 0;
+    ssize_t sent;
+    size_t total = 0;
+    open_both(&client, &guest);
+    cleanup_buf struct buf frame = { 0 };
+    (void)setsockopt(client, SOL_SOCKET, SO_SNDBUF, &little, sizeof(little));
+    (void)ws_append_frame(&frame, WS_BINARY, str_of(keys, sizeof(keys)), mask);
+    while (full < 50) {                     /* until everything between is full */
+        sent = send(client, frame.data + total % frame.len, frame.len - total % frame.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+        full = sent > 0 ? 0 : full + 1;
+        if (sent > 0)
+            total += (size_t)sent;
+        else
+            usleep(2000);
+    }
+    (void)close(client);
+    /* Its end comes behind what it had still to send: there has to be room for that. */
+    cleanup_free char *taken = xmalloc(total / 2);
+    assert_int_equal(recv(guest, taken, total / 2, MSG_WAITALL), total / 2);
+    await_websockets(0);
+    (void)close(guest);
+}
+
 static void guest_that_vanishes_ends_the_client(void **state)
 {
     int client, guest;
@@ -577,6 +680,9 @@ int main(void)
         ROW(every_refusal_has_its_code_and_reason), ROW(token_mode_says_invalid_token), ROW(silence_for_ten_seconds_is_the_end),
         ROW(start_that_fails_is_4003), ROW(unreachable_guest_is_tried_five_times), ROW(unknown_session_is_not_tried_again),
         ROW(bad_handshakes_are_refused), ROW(auth_frame_that_is_too_long_is_refused), ROW(unauthenticated_sockets_are_limited_per_address), ROW(session_owner_goes_to_the_guest),
+        ROW(pings_before_authentication_have_an_end), ROW(an_empty_user_header_names_nobody), ROW(what_a_guest_says_before_it_agrees_is_skipped),
+        ROW(a_guest_that_only_talks_before_is_a_failed_try), ROW(pings_are_answered_while_the_terminal_starts),
+        ROW(client_that_vanishes_behind_much_input_is_noticed),
         ROW(frames_pass_and_only_some_are_activity), ROW(keys_typed_before_the_guest_is_there_arrive),
         ROW(client_that_closes_while_starting_is_forgotten), ROW(large_frames_pass), ROW(auth_frame_may_come_in_pieces),
         ROW(guests_close_reaches_the_client), ROW(clients_close_reaches_the_guest), ROW(close_that_is_not_answered_ends_in_two_seconds),

@@ -468,8 +468,9 @@ static bool has_left(const struct client *client)
 static void client_ready(struct stream *stream)
 {
     struct client *client = CONTAINER_OF(stream, struct client, stream);
+    bool waited = stream->writable && stream_has_output(stream);
 
-    if (stream->writable && stream_has_output(stream) && !stream_flush(stream)) {
+    if (waited && !stream_flush(stream)) {
         client_close(client);
         return;
     }
@@ -480,7 +481,7 @@ static void client_ready(struct stream *stream)
             client_close(client);
         break;
     case CLIENT_RELAY:
-        proxy_client_ready(client);
+        proxy_client_ready(client, waited);
         client_run(client);
         break;
     case CLIENT_TUNNEL:

@@ -147,6 +147,17 @@ static bool count_in(struct client *client, struct lane *lane)
 }
 
 /* The connection is there: the head, and what has come of the body, go out in one call. */
+static void refuse_body(struct client *client)
+{
+    if (client->response_started) {
+        client_close(client);
+        return;
+    }
+    client->keep = false;
+    client_release_upstream(client, false);
+    answer_detail(client, 400, "The request's body is malformed");
+}
+
 static void send_request(struct client *client)
 {
     struct worker *worker = client->worker;
@@ -183,9 +194,7 @@ static void send_request(struct client *client)
         client->head_len = 0;
     }
     if (result == BODY_BAD) {
-        client->keep = false;
-        client_release_upstream(client, false);
-        answer_detail(client, 400, "The request's body is malformed");
+        refuse_body(client);
         return;
     }
     proxy_pump_request(client);
@@ -246,7 +255,7 @@ void proxy_pump_request(struct client *client)
             client_consume(client, input.len - rest.len);
             proxy_touch(client);
             if (result == BODY_BAD) {
-                client_close(client);
+                refuse_body(client);
                 return;
             }
             client->upload_dead = result == BODY_UNSENT;
@@ -335,12 +344,15 @@ void proxy_timeout(struct client *client)
 
 /* --- events ------------------------------------------------------------------------------------------------------ */
 
-void proxy_client_ready(struct client *client)
+void proxy_client_ready(struct client *client, bool flushed)
 {
     if (client->stream.hangup && !client->half_closed && client->request_body.done) {
         client_close(client);
         return;
     }
+    /* What it sends after its request is not a sign of the guest's life. */
+    if (!flushed && client->request_body.done && !client->upstream->stream.readable)
+        return;
     proxy_pump_request(client);
     if (client->phase == CLIENT_RELAY && client_settle(client))
         proxy_pump_response(client);

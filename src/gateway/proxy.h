@@ -8,8 +8,8 @@
 
 /* The caller may use the terminal `key`; the head is parsed. Borrowed for the call. */
 void proxy_begin(struct client *client, const struct terminal_key *key);
-/* An event of the client's connection in CLIENT_RELAY. */
-void proxy_client_ready(struct client *client);
+/* An event of the client's connection in CLIENT_RELAY. `flushed`: output that waited for it was sent just now. */
+void proxy_client_ready(struct client *client, bool flushed);
 /* stream.ready of upstreams. */
 void proxy_upstream_ready(struct stream *stream);
 /* The client's timer in CLIENT_CONNECT and CLIENT_RELAY. */

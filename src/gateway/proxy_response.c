@@ -244,8 +244,12 @@ void proxy_pump_response(struct client *client)
         ssize_t got = stream_read(&upstream->stream, worker->scratch, SCRATCH_SIZE);
         if (got == STREAM_AGAIN)
             break;
-        if (got < 0) {
+        if (got == STREAM_EOF) {
             response_ended(client);
+            return;
+        }
+        if (got < 0) {
+            proxy_upstream_lost(client);
             return;
         }
         proxy_touch(client);

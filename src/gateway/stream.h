@@ -15,6 +15,7 @@ struct stream {
     int fd;                         /* -1: closed */
     bool readable, writable;
     bool hangup;                    /* the peer has shut down its side, or the connection broke */
+    bool broken;                    /* both directions are over */
     bool failed;                    /* an error; nothing more can be sent */
     bool sent;                      /* some byte was taken by the kernel since this was last cleared */
     struct buf out;
@@ -40,7 +41,7 @@ bool stream_flush(struct stream *stream) MUST_CHECK;
 static inline bool stream_has_output(const struct stream *stream) { return stream->out.len > stream->out_sent; }
 /* TCP_NODELAY; on Unix sockets nothing. */
 void stream_set_no_delay(int fd);
-/* Finds dead peers: probes after 30 s of silence, 30 s apart, 3 of them. */
+/* Finds dead peers: probes after 30 s of silence, 30 s apart, 3 of them; and as long for bytes that are not acknowledged, since then there are no probes. */
 void stream_set_keep_alive(int fd);
 
 #endif

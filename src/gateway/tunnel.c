@@ -106,6 +106,11 @@ void tunnel_run(struct client *client)
 
     if (!pump(client, &client->stream, guest, &tunnel->client_ended) ||
         !pump(client, guest, &client->stream, &tunnel->guest_ended) ||
-        (tunnel->client_ended && tunnel->guest_ended && !stream_has_output(guest) && !stream_has_output(&client->stream)))
+        (tunnel->client_ended && tunnel->guest_ended && !stream_has_output(guest) && !stream_has_output(&client->stream))) {
+        client_close(client);
+        return;
+    }
+    /* A side that has ended is not read any more: that it will not take anything either is known by this alone. */
+    if ((tunnel->client_ended && client->stream.broken) || (tunnel->guest_ended && guest->broken))
         client_close(client);
 }

@@ -219,6 +219,8 @@ static void call_ready(struct stream *stream, uint32_t events)
         stream->writable = true;
     if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
         stream->hangup = true;
+    if (events & (EPOLLHUP | EPOLLERR))
+        stream->broken = true;
     stream->ready(stream);
 }
 

@@ -9,7 +9,7 @@
 #define MAX_OVERHEAD 8192
 
 enum state {
-    STATE_SIZE, STATE_EXTENSION, STATE_SIZE_LF,
+    STATE_SIZE, STATE_SIZE_BLANK, STATE_EXTENSION, STATE_SIZE_LF,
     STATE_DATA, STATE_DATA_CR, STATE_DATA_LF,
     STATE_TRAILER, STATE_TRAILER_NAME, STATE_TRAILER_VALUE, STATE_TRAILER_LF, STATE_LAST_LF,
     STATE_END, STATE_BAD,
@@ -28,6 +28,14 @@ static int hex_value(unsigned char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
+/* Blanks behind the digits may stand before an extension only (RFC 9112 §7.1.1). */
+static enum state after_blank(struct chunked_decoder *decoder, unsigned char c)
+{
+    if (c != ' ' && c != '\t')
+        return c == ';' ? STATE_EXTENSION : STATE_BAD;
+    return ++decoder->overhead > MAX_OVERHEAD ? STATE_BAD : STATE_SIZE_BLANK;
+}
+
 static enum state after_size_byte(struct chunked_decoder *decoder, unsigned char c)
 {
     int digit = hex_value(c);
@@ -40,7 +48,7 @@ static enum state after_size_byte(struct chunked_decoder *decoder, unsigned char
     }
     if (decoder->digits == 0)
         return STATE_BAD;
-    return c == ';' ? STATE_EXTENSION : c == '\r' ? STATE_SIZE_LF : STATE_BAD;
+    return c == '\r' ? STATE_SIZE_LF : after_blank(decoder, c);
 }
 
 static enum state after_size_line(struct chunked_decoder *decoder, unsigned char c)
@@ -85,6 +93,8 @@ static enum state after_byte(struct chunked_decoder *decoder, unsigned char c)
     switch ((enum state)decoder->state) {
     case STATE_SIZE:
         return after_size_byte(decoder, c);
+    case STATE_SIZE_BLANK:
+        return after_blank(decoder, c);
     case STATE_EXTENSION:
         return after_text_byte(decoder, c, STATE_EXTENSION, STATE_SIZE_LF);
     case STATE_SIZE_LF:

@@ -125,6 +125,27 @@ static void answers_until_close_become_chunked(void **state)
     (void)close(client);
 }
 
+static void reset(int fd)
+{
+    struct linger at_once = { .l_onoff = 1 };
+    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+    (void)close(fd);
+}
+
+static void an_answer_until_close_that_breaks_off_is_not_whole(void **state)
+{
+    int client = client_connect();
+    say(client, "GET /x HTTP/1.1\r\nHost: x\r\n" ALICE "\r\n");
+    int guest = guest_accept();
+    (void)hear_head(guest);
+    say(guest, "HTTP/1.0 200 OK\r\n\r\nabc");
+    (void)hear_head(client);
+    hear(client, "3\r\nabc\r\n");
+    reset(guest);
+    hear_end(client);
+    (void)close(client);
+}
+
 static void old_clients_get_plain_bodies(void **state)
 {
     int client = client_connect();
@@ -432,6 +453,39 @@ static void broken_chunks_cut_the_client_off(void **state)
     (void)close(guest);
 }
 
+static void broken_chunks_of_a_request_are_refused_whenever_they_come(void **state)
+{
+    int client = client_connect();
+    say(client, "POST /x HTTP/1.1\r\nHost: x\r\n" ALICE "Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n");
+    int guest = guest_accept();
+    (void)hear_head(guest);
+    hear(guest, "2\r\nab\r\n");
+    say(client, "zz\r\n");
+    assert_has(hear_head(client), "HTTP/1.1 400 ");
+    hear_end(guest);
+    (void)close(client);
+    (void)close(guest);
+}
+
+/* What a client sends ahead does not keep its request alive. */
+static void silent_guest_times_out_although_the_client_speaks(void **state)
+{
+    stop_gateway();
+    settings.read_timeout_s = 1;
+    start_gateway();
+    int client = client_connect();
+    say(client, "GET /x HTTP/1.1\r\nHost: x\r\n" ALICE "\r\n");
+    int guest = guest_accept();
+    (void)hear_head(guest);
+    struct pollfd wait = { .fd = client, .events = POLLIN };
+    int64_t began = clock_monotonic_ms();
+    while (poll(&wait, 1, 300) == 0 && clock_monotonic_ms() - began < PATIENCE_MS)
+        say(client, "G");
+    assert_has(hear_head(client), "HTTP/1.1 504 ");
+    (void)close(client);
+    (void)close(guest);
+}
+
 static void silent_guest_times_out(void **state)
 {
     stop_gateway();
@@ -706,6 +760,25 @@ static void other_upgrades_become_tunnels(void **state)
     assert_int_equal(atomic_load(&fleet.route->websockets), 0);
 }
 
+/* A half-closed side is not read; that the rest of it goes too is noticed all the same. */
+static void tunnel_ends_when_its_half_closed_client_goes(void **state)
+{
+    int client = client_connect();
+    say(client, "GET /x HTTP/1.1\r\nHost: x\r\n" ALICE "Connection: Upgrade\r\nUpgrade: deaf\r\n\r\n");
+    int guest = guest_accept();
+    (void)hear_head(guest);
+    say(guest, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: deaf\r\nConnection: Upgrade\r\n\r\n");
+    (void)hear_head(client);
+    (void)shutdown(client, SHUT_WR);
+    hear_end(guest);
+    assert_int_equal(atomic_load(&fleet.route->websockets), 1);
+    reset(client);
+    for (int i = 0; i < PATIENCE_MS && atomic_load(&fleet.route->websockets) > 0; i++)
+        usleep(1000);
+    assert_int_equal(atomic_load(&fleet.route->websockets), 0);
+    (void)close(guest);
+}
+
 static void refused_upgrade_is_an_ordinary_answer(void **state)
 {
     int client = client_connect();
@@ -766,20 +839,20 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ROW(small_get_goes_through_and_keeps_both_connections), ROW(request_head_is_rewritten), ROW(bad_request_ids_are_replaced),
         ROW(pipelined_requests_are_answered_in_order), ROW(chunked_bodies_are_coded_anew_both_ways),
-        ROW(answers_until_close_become_chunked), ROW(old_clients_get_plain_bodies),
+        ROW(answers_until_close_become_chunked), ROW(an_answer_until_close_that_breaks_off_is_not_whole), ROW(old_clients_get_plain_bodies),
         ROW(answers_without_body_leave_the_connection_usable), ROW(interim_answers_pass_and_expect_is_the_guests),
         ROW(response_head_may_come_byte_by_byte), ROW(slow_reader_stops_the_guest), ROW(big_upload_streams),
         ROW(get_is_sent_again_when_a_pooled_connection_dies), ROW(get_is_not_sent_again_after_a_byte_of_response),
         ROW(post_is_never_sent_twice), ROW(post_takes_a_new_connection_when_the_pooled_one_was_closed),
         ROW(post_does_not_use_a_connection_idle_for_two_seconds), ROW(dead_fresh_connection_is_a_502),
         ROW(unreachable_guest_is_a_502_and_is_suspected), ROW(withdrawn_route_is_asked_for_again),
-        ROW(guests_that_break_the_protocol_are_502), ROW(broken_chunks_cut_the_client_off), ROW(silent_guest_times_out),
+        ROW(guests_that_break_the_protocol_are_502), ROW(broken_chunks_cut_the_client_off), ROW(silent_guest_times_out), ROW(silent_guest_times_out_although_the_client_speaks), ROW(broken_chunks_of_a_request_are_refused_whenever_they_come),
         ROW(client_that_leaves_cancels_its_request), ROW(client_that_leaves_while_a_terminal_starts_is_forgotten),
         ROW(early_answer_to_an_upload_reaches_the_client), ROW(refused_upload_hears_why), ROW(refused_upload_of_any_size_hears_why),
         ROW(sleeping_post_is_sent_whole_when_the_terminal_is_there), ROW(failed_start_says_why), ROW(skills_waits_five_seconds),
         ROW(start_that_takes_too_long_is_given_up), ROW(passive_requests_move_no_clock_and_start_nothing),
         ROW(passive_requests_without_terminal_are_answered_at_once), ROW(session_of_a_post_is_remembered),
-        ROW(other_upgrades_become_tunnels), ROW(refused_upgrade_is_an_ordinary_answer),
+        ROW(other_upgrades_become_tunnels), ROW(tunnel_ends_when_its_half_closed_client_goes), ROW(refused_upgrade_is_an_ordinary_answer),
         ROW(draining_lets_requests_end_and_closes_the_rest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -25,6 +25,7 @@ static const struct row rows[] = {
     ROW("what follows is left", "1\r\na\r\n0\r\n\r\nGET /", "a", 5),
     ROW("line ends inside data", "4\r\n\r\n\r\n\r\n0\r\n\r\n", "\r\n\r\n", 0),
     ROW("extension", "1;a=b\r\nx\r\n0;c\r\n\r\n", "x", 0),
+    ROW("extension after blanks", "1 \t;a=b\r\nx\r\n0 ;c\r\n\r\n", "x", 0),
     ROW("quoted extension", "1;a=\"b;c d\"\r\nx\r\n0\r\n\r\n", "x", 0),
     ROW("trailers", "1\r\nx\r\n0\r\nA: b\r\nC:\r\n\r\n", "x", 0),
     ROW("sixteen digits", "0000000000000001\r\nx\r\n0\r\n\r\n", "x", 0),

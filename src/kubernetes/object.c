@@ -9,6 +9,7 @@
 #include "kubernetes/terminal.h"
 
 #define LABEL_VALUE_MAX 63
+#define SHORT_HASH_LEN 12
 #define GPU_RESOURCE "nvidia.com/gpu"
 #define GPUS_MAX 1024
 
@@ -142,6 +143,16 @@ char *kube_label_value(const char *value)
         return xstrdup(value);
     sha256_hex(str_from(value), digest);
     return xasprintf("h-%.40s", digest);
+}
+
+bool kube_label_stands_for(const char *label, const char *text)
+{
+    cleanup_free char *value = kube_label_value(text);
+    char digest[65];
+
+    sha256_hex(str_from(text), digest);
+    digest[SHORT_HASH_LEN] = '\0';
+    return strcmp(label, text) == 0 || strcmp(label, value) == 0 || strcmp(label, digest) == 0;
 }
 
 bool kube_trouble_passes(const char *message)

@@ -29,6 +29,8 @@ int kube_put_gpus(json_t *limits, const char *gpus, struct error *err) MUST_CHEC
 bool kube_label_value_is_valid(const char *value);
 /* `value` itself when it is a valid label value, else "h-" + 40 hex digits of its SHA-256. The caller frees. */
 char *kube_label_value(const char *value) MUST_CHECK;
+/* Whether a label that we or the original wrote for `text` may read so: `text` itself, its kube_label_value(), or the first 12 hex digits of its SHA-256. */
+bool kube_label_stands_for(const char *label, const char *text);
 
 /* Whether what a container's state says is the kubelet's own trouble of the moment (its caches, a slow runtime), after which it tries again, and not a
  * mistake in the pod. NULL is no message. */

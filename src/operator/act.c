@@ -98,26 +98,11 @@ static bool is_owned_by_terminal(const json_t *object)
     return false;
 }
 
-/* A claim without our annotation may be one that the original made: then its labels, if it has any, name the same user. */
-static bool is_of_same_user(const struct job *job, const json_t *object)
-{
-    const char *exact = kube_annotation(object, ANNOTATION_USER_ID), *label = kube_label(object, LABEL_USER_ID);
-    const char *user = json_text(job->spec, "userId");
-    cleanup_free char *wanted = kube_label_value(user ? user : "");
-
-    if (exact)
-        return user && strcmp(exact, user) == 0;
-    return !label || strcmp(label, wanted) == 0;
-}
-
 /* The Secret of a terminal that an orchestrator made in this namespace without us, under the same name and for the same user. It goes on using the
  * key of the Secret, but leaves it to us from now on. */
 static bool is_of_direct_backend(const struct job *job, const json_t *secret)
 {
-    const char *manager = kube_label(secret, LABEL_MANAGED_BY);
-
-    return manager && strcmp(manager, LABEL_MANAGED_BY_VALUE) == 0 && !kube_at(secret, "metadata", "ownerReferences", NULL) &&
-           is_of_same_user(job, secret);
+    return child_is_managed(secret) && !kube_at(secret, "metadata", "ownerReferences", NULL) && child_is_of_user(secret, json_text(job->spec, "userId"));
 }
 
 static json_t *adoption_patch(const struct job *job, const json_t *object, bool own)
@@ -140,7 +125,7 @@ static int adopt(struct job *job, const char *name, struct error *err)
 
     if (kube_get(job->operator->client, resource, job->namespace, name, &object, err) < 0)
         return err->class == ERR_NOT_FOUND ? error_set(err, ERR_CONFLICT, "%s came and went", name) : -1;
-    bool ours = resource == &KUBE_PVCS ? is_of_same_user(job, object) : is_owned_by_terminal(object);
+    bool ours = resource == &KUBE_PVCS ? child_is_of_user(object, json_text(job->spec, "userId")) : is_owned_by_terminal(object);
     bool take_over = !ours && resource == &KUBE_SECRETS && is_of_direct_backend(job, object);
     if (!ours && !take_over)
         return error_set(err, ERR_FORBIDDEN, "%s %s is there already and does not belong to this terminal", resource->kind, name);

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "kubernetes/object.h"
 #include "operator/spec.h"
 
 #define SECOND_US 1000000LL
@@ -87,6 +88,20 @@ static struct decision wait_for(const struct record *record, const char *what)
     return decision;
 }
 
+/* --- whose home it is --- */
+
+static const char home_is_foreign[] = "the home of this name is not known to belong to this user";
+
+/* A claim under our name is mounted, emptied and given up only when it says that it is this user's. */
+static bool claim_is_foreign(const struct record *record)
+{
+    const char *user = record->user_id ? record->user_id : "";
+
+    if (record->pvc_user)
+        return strcmp(record->pvc_user, user) != 0;
+    return !record->pvc_user_label || !kube_label_stands_for(record->pvc_user_label, user);
+}
+
 /* --- a resource that goes, or is gone --- */
 
 static bool claim_is_to_be_released(const struct record *record)
@@ -94,9 +109,10 @@ static bool claim_is_to_be_released(const struct record *record)
     return record->pvc.present && !record->pvc.deleting && record->released_us == 0;
 }
 
+/* Whose the resource was is not known any more: only a claim that was ours beyond doubt is released, since homes that are may be deleted. */
 static struct decision decide_gone(const struct record *record)
 {
-    return take(claim_is_to_be_released(record) ? STEP_RELEASE_PVC : STEP_NONE);
+    return take(claim_is_to_be_released(record) && record->pvc_user ? STEP_RELEASE_PVC : STEP_NONE);
 }
 
 static bool is_to_go(const struct record *record, const struct child *child)
@@ -116,7 +132,7 @@ static struct decision decide_deleting(const struct record *record)
         return take_because(STEP_DELETE_SERVICE, "the terminal is deleted");
     if (is_to_go(record, &record->secret))
         return take_because(STEP_DELETE_SECRET, "the terminal is deleted");
-    if (claim_is_to_be_released(record))
+    if (claim_is_to_be_released(record) && !claim_is_foreign(record))
         return take(STEP_RELEASE_PVC);
     return take(STEP_REMOVE_FINALIZER);
 }
@@ -169,8 +185,10 @@ static struct decision decide_reset(const struct record *record, const struct mo
 {
     if (record->pod.child.present)
         return record->pod.child.deleting ? take(STEP_NONE) : take_because(STEP_DELETE_POD, "the home is emptied");
-    bool has_home = record->persistent && (record->shared || (record->pvc.present && !record->pvc.deleting));
-    return has_home ? run_reset(record, now) : finish_reset(record);
+    bool has_claim = record->persistent && !record->shared && record->pvc.present && !record->pvc.deleting;
+    if (has_claim && claim_is_foreign(record))
+        return tell(record, phase_in_reset(record), REASON_RESET_FAILED, home_is_foreign);
+    return has_claim || (record->persistent && record->shared) ? run_reset(record, now) : finish_reset(record);
 }
 
 /* --- sleep --- */
@@ -197,12 +215,6 @@ static struct decision decide_asleep(const struct record *record)
 
 /* --- awake --- */
 
-/* The claim of another user under our name is not ours to mount. */
-static bool claim_is_foreign(const struct record *record)
-{
-    return record->pvc_user && record->user_id && strcmp(record->pvc_user, record->user_id) != 0;
-}
-
 static struct decision decide_claim(const struct record *record)
 {
     if (!record->persistent || record->shared)
@@ -212,7 +224,7 @@ static struct decision decide_claim(const struct record *record)
     if (record->pvc.deleting && !record->pod.child.present)
         return wait_for(record, "waiting for the deletion of the old home");
     if (claim_is_foreign(record)) {
-        struct decision decision = tell(record, PHASE_ERROR, REASON_NAME_TAKEN, "the home of this name belongs to another user");
+        struct decision decision = tell(record, PHASE_ERROR, REASON_NAME_TAKEN, home_is_foreign);
         decision.waits = true;
         return decision;
     }

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "backend/key.h"
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/secret.h"
@@ -77,6 +78,7 @@ void record_free(struct record *record)
     free(record->pod.message);
     free(record->reset_pod.message);
     free(record->pvc_user);
+    free(record->pvc_user_label);
     free(record);
 }
 
@@ -241,6 +243,7 @@ bool observe_pvc(struct record *record, const json_t *object, bool deleted)
     if (!observe_child(&record->pvc, object, deleted))
         return false;
     xreplace(&record->pvc_user, deleted ? NULL : kube_annotation(object, ANNOTATION_USER_ID));
+    xreplace(&record->pvc_user_label, deleted ? NULL : kube_label(object, LABEL_USER_ID));
     record->released_us = deleted ? 0 : time_of(kube_annotation(object, ANNOTATION_RELEASED));
     return true;
 }

@@ -71,7 +71,8 @@ struct record {
     struct pod pod, reset_pod;
     char key_hash[HASH_SIZE];           /* of the key in the secret; "": holds none */
     bool service_is_right;
-    char *pvc_user;                     /* whose home the claim says it is; NULL: it does not say */
+    char *pvc_user;                     /* whose home the claim says it is; NULL: it does not say exactly */
+    char *pvc_user_label;               /* what its label says of him, perhaps a hash; NULL: nothing */
     int64_t released_us;                /* 0: not released */
 
     /* our own */

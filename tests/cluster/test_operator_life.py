@@ -82,6 +82,35 @@ def test_another_user_does_not_get_the_home(kube, operator):
     wait_for("alice's pod goes, and no other comes", lambda: kube.get("pod", "owned-pod") is None, 30)
 
 
+def claim(name, **labels):
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name, "labels": labels},
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}}
+
+
+@pytest.mark.parametrize("name, labels, reason", [
+    ("postgres", {"app": "postgres"}, "AdmissionRefused"),
+    ("unnamed", {"openwebui.com/terminal": "unnamed"}, "NameTaken"),
+    ("labelled", {"openwebui.com/terminal": "labelled", "openwebui.com/user-id": "bob"}, "NameTaken"),
+])
+def test_a_claim_that_is_not_the_users_is_left_alone(kube, operator, name, labels, reason):
+    kube.apply(claim(f"{name}-pvc", **labels))
+    kube.apply(terminal(name, user="alice"))
+    found = wait_phase(kube, name, "Error")
+    assert condition(found)["reason"] == reason and "belong" in found["status"]["message"]
+    kube.patch("terminal", name, {"metadata": {"annotations": {"openwebui.com/reset": "now"}}})
+    kube.delete("terminal", name)
+    metadata = kube.get("pvc", f"{name}-pvc")["metadata"]
+    assert metadata["labels"] == labels and not [key for key in metadata.get("annotations", {}) if key.startswith("openwebui.com/")]
+    assert kube.get("pod", f"{name}-pod") is None and kube.get("pod", f"{name}-reset") is None
+
+
+def test_a_claim_that_is_labelled_for_the_user_is_taken_over(kube, operator):
+    kube.apply(claim("inherited-pvc", **{"openwebui.com/terminal": "inherited", "openwebui.com/user-id": "alice"}))
+    kube.apply(terminal("inherited", user="alice"))
+    wait_phase(kube, "inherited", "Running")
+    assert kube.get("pvc", "inherited-pvc")["metadata"]["annotations"]["openwebui.com/user-id"] == "alice"
+
+
 def test_without_persistence_there_is_no_claim(kube, operator):
     kube.apply(terminal("volatile", persistence={"enabled": False}))
     wait_phase(kube, "volatile", "Running")

@@ -90,16 +90,6 @@ struct terminal_key *key_of_object(const json_t *object)
     return terminal_key_new(str_from(user), str_from(label_or(object, LABEL_POLICY, DEFAULT_POLICY_ID)), str_from(context));
 }
 
-/* The label holds the text, what we would make of it, or its short hash. */
-static bool label_stands_for(const char *label, const char *text)
-{
-    cleanup_free char *value = kube_label_value(text);
-    char hash[13];
-
-    key_hash12(text, hash);
-    return strcmp(label, text) == 0 || strcmp(label, value) == 0 || strcmp(label, hash) == 0;
-}
-
 static bool policy_fits(const json_t *object, const char *policy_id, bool slug_is_enough)
 {
     const char *exact = kube_annotation(object, ANNOTATION_POLICY_ID), *label = label_or(object, LABEL_POLICY, DEFAULT_POLICY_ID);
@@ -108,7 +98,7 @@ static bool policy_fits(const json_t *object, const char *policy_id, bool slug_i
     if (exact)
         return strcmp(exact, policy_id) == 0;
     policy_slug(policy_id, slug);
-    return label_stands_for(label, policy_id) || (slug_is_enough && *slug && strcmp(label, slug) == 0);
+    return kube_label_stands_for(label, policy_id) || (slug_is_enough && *slug && strcmp(label, slug) == 0);
 }
 
 static bool context_fits(const json_t *object, const char *context_id)
@@ -119,7 +109,7 @@ static bool context_fits(const json_t *object, const char *context_id)
     key_hash12(context_id, hash);
     if (expected)
         return strcmp(expected, hash) == 0;
-    return label_stands_for(label ? label : DEFAULT_CONTEXT_ID, context_id);
+    return kube_label_stands_for(label ? label : DEFAULT_CONTEXT_ID, context_id);
 }
 
 enum owner owner_of_object(const json_t *object, const struct terminal_key *key, bool slug_is_enough)
@@ -134,7 +124,7 @@ enum owner owner_of_object(const json_t *object, const struct terminal_key *key,
         terminal_key_free(exact);
         return same ? OWNER_SAME : OWNER_OTHER;
     }
-    bool fits = user && label_stands_for(user, key->user_id) && policy_fits(object, key->policy_id, slug_is_enough) &&
+    bool fits = user && kube_label_stands_for(user, key->user_id) && policy_fits(object, key->policy_id, slug_is_enough) &&
                 context_fits(object, key->context_id);
     return fits ? OWNER_FITS : OWNER_OTHER;
 }

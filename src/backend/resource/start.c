@@ -15,7 +15,7 @@ enum { ATTEMPTS = 8, DELETION_WAIT_MS = 30000 };
 /* Whether the original left a home under its name that fits this key and is no other policy's. */
 static bool legacy_home_fits(struct resource *resource, const struct terminal_key *key, const char *legacy)
 {
-    cleanup_free char *claim_name = xasprintf("%s-pvc", legacy), *user = kube_label_value(key->user_id);
+    cleanup_free char *claim_name = xasprintf("%s-pvc", legacy);
     cleanup_json json_t *claim = NULL;
     struct error err;
     char slug[21];
@@ -27,7 +27,7 @@ static bool legacy_home_fits(struct resource *resource, const struct terminal_ke
     const char *label_user = kube_label(claim, LABEL_USER_ID), *label_policy = kube_label(claim, LABEL_POLICY);
     if (exact_policy && strcmp(exact_policy, key->policy_id) != 0)
         return false;
-    if (exact_user ? strcmp(exact_user, key->user_id) != 0 : !label_user || strcmp(label_user, user) != 0)
+    if (exact_user ? strcmp(exact_user, key->user_id) != 0 : !label_user || !kube_label_stands_for(label_user, key->user_id))
         return false;
     return exact_policy || !label_policy || strcmp(label_policy, slug) == 0 || strcmp(label_policy, key->policy_id) == 0;
 }

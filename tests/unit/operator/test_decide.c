@@ -65,6 +65,10 @@ CHANGE(nothing, (void)r;)
 CHANGE(no_finalizer, r->has_finalizer = false;)
 CHANGE(has_claim, r->pvc = unowned; r->pvc_user = (char *)"u";)
 CHANGE(has_unnamed_claim, r->pvc = unowned;)
+CHANGE(has_labelled_claim, r->pvc = unowned; r->pvc_user_label = (char *)"u";)
+CHANGE(has_claim_with_hash, r->pvc = unowned; r->pvc_user_label = (char *)"0bfe935e70c3";)
+CHANGE(has_claim_of_odd_user, r->pvc = unowned; r->user_id = (char *)"u@x"; r->pvc_user_label = (char *)"h-4ab253d1c21cbc8d35f9257716a521d1932542a0";)
+CHANGE(has_claim_labelled_for_another, r->pvc = unowned; r->pvc_user_label = (char *)"v";)
 CHANGE(has_released_claim, has_claim(r); r->released_us = 1;)
 CHANGE(has_foreign_claim, r->pvc = unowned; r->pvc_user = (char *)"v";)
 CHANGE(has_ending_claim, has_claim(r); r->pvc.deleting = true;)
@@ -110,6 +114,8 @@ CHANGE(told_idle_only, r->reason = REASON_POD_READY; r->condition_ready = true;)
 CHANGE(asks_reset, r->reset_wanted = (char *)"t";)
 CHANGE(had_reset, r->reset_wanted = (char *)"t"; r->reset_done = (char *)"t";)
 CHANGE(reset_without_home, asks_reset(r); r->pvc = (struct child){ 0 };)
+CHANGE(reset_of_foreign_claim, asks_reset(r); r->pvc_user = (char *)"v";)
+CHANGE(reset_of_unnamed_claim, asks_reset(r); r->pvc_user = NULL;)
 CHANGE(reset_runs, asks_reset(r); r->reset_pod = (struct pod){ .child = owned, .started = true };)
 CHANGE(reset_done, asks_reset(r); r->reset_pod = (struct pod){ .child = owned, .ended = true, .succeeded = true };)
 CHANGE(reset_failed, asks_reset(r); r->reset_pod = (struct pod){ .child = owned, .ended = true, .message = (char *)"no" };)
@@ -121,10 +127,12 @@ CHANGE(goes, r->cr.deleting = true;)
 CHANGE(goes_pod_ending, goes(r); r->pod.child = ending;)
 CHANGE(goes_no_service, goes_pod_ending(r); r->service = (struct child){ 0 };)
 CHANGE(goes_no_secret, goes_no_service(r); r->secret = (struct child){ 0 };)
+CHANGE(goes_beside_foreign_claim, goes_no_secret(r); r->pvc_user = NULL; r->pvc_user_label = (char *)"v";)
 CHANGE(goes_released, goes_no_secret(r); r->released_us = 1;)
 CHANGE(goes_without_finalizer, goes(r); r->has_finalizer = false;)
 CHANGE(goes_with_objects_of_others, goes(r); r->pod.child = of_earlier; r->service = r->secret = of_earlier; r->released_us = 1;)
 CHANGE(is_gone, r->cr = (struct child){ 0 };)
+CHANGE(is_gone_never_claimed, is_gone(r); r->pvc_user = NULL; r->pvc_user_label = (char *)"u";)
 CHANGE(is_gone_released, is_gone(r); r->released_us = 1;)
 
 static const struct row rows[] = {
@@ -138,7 +146,11 @@ static const struct row rows[] = {
     CASE("a guest that boots for long is told", fresh, boots_long, STEP_WRITE_STATUS, PHASE_PROVISIONING, REASON_POD_NOT_READY),
     CASE("no home where none is wanted", fresh, not_persistent, STEP_CREATE_SECRET),
     CASE("no home of its own on a shared volume", fresh, shared, STEP_CREATE_SECRET),
-    CASE("a home of the original is claimed", fresh, has_unnamed_claim, STEP_CLAIM_PVC),
+    CASE("a home of the original is claimed", fresh, has_labelled_claim, STEP_CLAIM_PVC),
+    CASE("also when its label holds the short hash", fresh, has_claim_with_hash, STEP_CLAIM_PVC),
+    CASE("or our hash of what is no label value", fresh, has_claim_of_odd_user, STEP_CLAIM_PVC),
+    CASE("one that is labelled for another user is not", fresh, has_claim_labelled_for_another, STEP_WRITE_STATUS, PHASE_ERROR, REASON_NAME_TAKEN),
+    CASE("nor one that does not say whose it is", fresh, has_unnamed_claim, STEP_WRITE_STATUS, PHASE_ERROR, REASON_NAME_TAKEN),
     CASE("a released home is claimed again", fresh, has_released_claim, STEP_CLAIM_PVC),
     CASE("another user's home is not mounted", fresh, has_foreign_claim, STEP_WRITE_STATUS, PHASE_ERROR, REASON_NAME_TAKEN),
     CASE("a home that is being deleted is waited for", fresh, has_ending_claim, STEP_WRITE_STATUS, PHASE_PROVISIONING, REASON_PROVISIONING),
@@ -181,6 +193,8 @@ static const struct row rows[] = {
     CASE("then empties the home", asleep, asks_reset, STEP_CREATE_RESET_POD),
     CASE("a new resource that asks for a reset stays asleep", fresh, reset_without_home, STEP_WRITE_STATUS, PHASE_IDLE, REASON_IDLE_TIMEOUT),
     CASE("what is not there need not be emptied", asleep, reset_without_home, STEP_WRITE_STATUS, PHASE_IDLE, REASON_IDLE_TIMEOUT),
+    CASE("another user's home is not emptied", asleep, reset_of_foreign_claim, STEP_WRITE_STATUS, PHASE_IDLE, REASON_RESET_FAILED),
+    CASE("nor one that does not say whose it is", asleep, reset_of_unnamed_claim, STEP_WRITE_STATUS, PHASE_IDLE, REASON_RESET_FAILED),
     CASE("a reset that runs is told", asleep, reset_runs, STEP_WRITE_STATUS, PHASE_IDLE, REASON_RESETTING),
     CASE("a reset that is done is told", asleep, reset_done, STEP_WRITE_STATUS, PHASE_IDLE, REASON_IDLE_TIMEOUT),
     CASE("a reset is done once", asleep, had_reset, STEP_NONE),
@@ -193,10 +207,12 @@ static const struct row rows[] = {
     CASE("then the service, without waiting for the pod", running, goes_pod_ending, STEP_DELETE_SERVICE),
     CASE("then the key", running, goes_no_service, STEP_DELETE_SECRET),
     CASE("the home is only released", running, goes_no_secret, STEP_RELEASE_PVC),
+    CASE("another user's is not", running, goes_beside_foreign_claim, STEP_REMOVE_FINALIZER),
     CASE("then it may go", running, goes_released, STEP_REMOVE_FINALIZER),
     CASE("without our finalizer it is not ours any more", running, goes_without_finalizer, STEP_NONE),
     CASE("objects of others are not deleted", running, goes_with_objects_of_others, STEP_REMOVE_FINALIZER),
     CASE("a home whose resource has gone unseen is released", running, is_gone, STEP_RELEASE_PVC),
+    CASE("one that was never claimed is not", running, is_gone_never_claimed, STEP_NONE),
     CASE("and then left alone", running, is_gone_released, STEP_NONE),
 };
 

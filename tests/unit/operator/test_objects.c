@@ -12,6 +12,8 @@
 #include "operator/lease.h"
 #include "operator/spec.h"
 
+#define USER_HASH "4ab253d1c21c"         /* 12 digits of the SHA-256 of "u@x" */
+
 static json_t *parse(const char *text)
 {
     json_error_t error;
@@ -167,6 +169,42 @@ static void objects_tell_whose_they_are(void **state)
     }
 }
 
+static void only_marked_objects_of_the_user_are_his(void **state)
+{
+    static const struct { const char *name, *metadata; bool his; } cases[] = {
+        { "by its name alone", "{}", false },
+        { "marked, but not whose", "{\"labels\":{\"app.kubernetes.io/managed-by\":\"terminals\"}}", false },
+        { "another program's", "{\"labels\":{\"app.kubernetes.io/managed-by\":\"Helm\",\"openwebui.com/user-id\":\"u@x\"}}", false },
+        { "whose, but not marked", "{\"annotations\":{\"openwebui.com/user-id\":\"u@x\"}}", false },
+        { "ours", "{\"labels\":{\"openwebui.com/terminal\":\"t1\",\"openwebui.com/user-id\":\"x\"},\"annotations\":{\"openwebui.com/user-id\":\"u@x\"}}", true },
+        { "another user's", "{\"labels\":{\"openwebui.com/terminal\":\"t1\"},\"annotations\":{\"openwebui.com/user-id\":\"v\"}}", false },
+        { "the annotation decides", "{\"labels\":{\"openwebui.com/terminal\":\"t1\",\"openwebui.com/user-id\":\"u@x\"},"
+          "\"annotations\":{\"openwebui.com/user-id\":\"v\"}}", false },
+        { "the original's", "{\"labels\":{\"app.kubernetes.io/managed-by\":\"terminals\",\"openwebui.com/user-id\":\"u@x\"}}", true },
+        { "the original's, hashed", "{\"labels\":{\"openwebui.com/terminal\":\"t1\",\"openwebui.com/user-id\":\"" USER_HASH "\"}}", true },
+        { "another's, by label", "{\"labels\":{\"openwebui.com/terminal\":\"t1\",\"openwebui.com/user-id\":\"v\"}}", false },
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        cleanup_json json_t *object = json_pack("{s:o}", "metadata", parse(cases[i].metadata));
+        if (child_is_of_user(object, "u@x") != cases[i].his)
+            fail_msg("%s", cases[i].name);
+        assert_false(child_is_of_user(object, NULL));
+    }
+}
+
+static void a_claim_says_whose_it_is(void **state)
+{
+    struct record *record = record_new("ns", "t1");
+    cleanup_json json_t *claim = parse("{\"metadata\":{\"name\":\"t1-pvc\",\"uid\":\"c\",\"resourceVersion\":\"5\","
+        "\"labels\":{\"openwebui.com/user-id\":\"h-1\"}}}");
+    assert_true(observe_pvc(record, claim, false));
+    assert_null(record->pvc_user);
+    assert_string_equal(record->pvc_user_label, "h-1");
+    assert_true(observe_pvc(record, claim, true));
+    assert_null(record->pvc_user_label);
+    record_free(record);
+}
+
 static void a_services_edits_are_seen(void **state)
 {
     static const struct { const char *name, *service; bool right; } cases[] = {
@@ -306,6 +344,8 @@ int main(void)
         cmocka_unit_test(a_home_is_writable_for_a_restricted_guest_too),
         cmocka_unit_test(names_are_valid_for_every_resource),
         cmocka_unit_test(objects_tell_whose_they_are),
+        cmocka_unit_test(only_marked_objects_of_the_user_are_his),
+        cmocka_unit_test(a_claim_says_whose_it_is),
         cmocka_unit_test(a_services_edits_are_seen),
         cmocka_unit_test(defaults_do_not_change_the_hash),
         cmocka_unit_test(a_pods_status_is_read),

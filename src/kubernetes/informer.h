@@ -15,6 +15,18 @@ struct kube_handler {
     void (*reachable)(void *context, const struct error *err);
 };
 
+/* For handlers that hear of an object by two ways, from here and as answers of their own calls, so that old news may overtake new: they keep the version
+ * that was seen last, and drop what is older. But what was seen before a listing began counts no more when the listing tells: a listing is current when it
+ * begins, and an object that it tells in an older version is one of a store that was put back to an earlier state. `listing` is the number of the listing
+ * that tells, or that the telling watch goes on from; they rise. `*seen` is the latest that had begun when `*version` was seen. */
+static inline void kube_listing_outrank(uint64_t listing, uint64_t *seen, uint64_t *version)
+{
+    if (*seen >= listing)
+        return;
+    *seen = listing;
+    *version = 0;
+}
+
 struct kube_informer;
 
 /* All texts and the resource are copied or must outlive it; `namespace` NULL: all. */

@@ -183,8 +183,10 @@ static void record_gone(struct job *job)
 {
     WITH_LOCK(job->operator);
     struct child *child = job_child(job->record, job->decision.step);
-    if (strcmp(child->uid, job->child_uid) == 0)
-        forget_child(child);
+    if (strcmp(child->uid, job->child_uid) != 0)
+        return;
+    child->seen = job->operator->listings;
+    forget_child(child);
 }
 
 /* A pod that ends by itself again and again, as when the node is short of disk, is not made anew in a tight circle. */
@@ -307,8 +309,7 @@ static int write_finalizers(struct job *job, bool ours, struct error *err)
                       kube_text_at(object, "metadata", "resourceVersion", NULL));
     if (kube_merge_patch(operator->client, &operator->terminals, job->namespace, job->name, NULL, patch, &result, err) < 0)
         return error_wrap(err, "writing the finalizer");
-    WITH_LOCK(operator);
-    (void)observe_terminal(job->record, result, false);
+    job_take_terminal(job, result);
     return 0;
 }
 

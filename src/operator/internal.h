@@ -16,19 +16,21 @@
 
 enum {
     RECONCILE_THREADS = 8,
-    KINDS = 5,                          /* watched: terminals, pods, services, secrets, claims */
     SWEEP_MS = 60000,
     ACTIVITY_GRACE_MS = 60000,          /* how long activity may take to be reported after an outage */
     STATUS_MESSAGE_MAX = 1024,
     EVENT_RESERVE = 100,                /* Events that may come at once */
 };
 
+/* What is watched. */
+enum { KIND_TERMINALS, KIND_PODS, KIND_SERVICES, KIND_SECRETS, KIND_CLAIMS, KINDS };
+
 struct operator;
 
 /* One kind in one namespace. */
 struct source {
     struct operator *operator;
-    unsigned kind;                      /* index of the kinds in watch.c */
+    unsigned kind;
     const char *namespace;              /* NULL: all */
     uint64_t listing;                   /* number of the running listing; under the lock */
     struct kube_informer *informer;
@@ -80,6 +82,7 @@ void records_free(struct operator *operator);
 void operator_watch_start(struct operator *operator);
 void operator_watch_stop(struct operator *operator);
 bool operator_watch_is_synced(const struct operator *operator);
+extern const struct kube_handler operator_watch_handler;        /* context: struct source */
 
 /* --- act.c --- */
 const char *step_name(enum step step);
@@ -106,6 +109,8 @@ struct job {
 void job_begin(struct job *job, struct operator *operator, struct record *record, const struct decision *decision);    /* (locked) */
 void job_end(struct job *job);
 struct child *job_child(struct record *record, enum step step);                                             /* (locked) */
+/* Takes what a call of ours was answered for the resource itself: no listing that is under way outranks it. (locks) */
+void job_take_terminal(struct job *job, const json_t *object);
 
 /* --- status.c --- */
 /* Writes what the job's decision wants, unless another wrote first (ERR_CONFLICT). */

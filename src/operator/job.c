@@ -17,6 +17,13 @@ struct child *job_child(struct record *record, enum step step)
     return &record->cr;
 }
 
+void job_take_terminal(struct job *job, const json_t *object)
+{
+    WITH_LOCK(job->operator);
+    job->record->cr.seen = job->operator->listings;
+    (void)observe_terminal(job->record, object, false);
+}
+
 static char *copy_or_null(const char *text) { return text ? xstrdup(text) : NULL; }
 
 static void copy_hash(char out[static HASH_SIZE], const char *hash) { (void)snprintf(out, HASH_SIZE, "%s", hash); }

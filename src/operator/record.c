@@ -106,7 +106,18 @@ static const char *owner_of(const json_t *object)
 }
 
 /* The version stays, so that older news does not bring it back. */
-void forget_child(struct child *child) { *child = (struct child){ .version = child->version }; }
+void forget_child(struct child *child) { *child = (struct child){ .version = child->version, .seen = child->seen }; }
+
+/* What was not there either is not compared with what comes next: it may be made again in a store that was put back, with lower versions. */
+bool forget_unseen_child(struct child *child, uint64_t listing)
+{
+    bool was_there = child->present;
+
+    if (child->seen >= listing)
+        return false;
+    *child = (struct child){ .seen = listing };
+    return was_there;
+}
 
 static bool observe_child(struct child *child, const json_t *object, bool deleted)
 {
@@ -193,7 +204,7 @@ static void observe_spec(struct record *record, const json_t *spec)
 
 bool observe_terminal(struct record *record, const json_t *object, bool deleted)
 {
-    bool changed = record->generation != json_integer_value(kube_at(object, "metadata", "generation", NULL)) || !record->spec;
+    bool changed = record->generation != json_integer_value(kube_at(object, "metadata", "generation", NULL)) || !record->spec || !record->cr.version;
     bool other = record->cr.present && kube_uid(object) && strcmp(record->cr.uid, kube_uid(object)) != 0;
 
     if (!observe_child(&record->cr, object, deleted))

@@ -23,12 +23,13 @@ const char *reason_name(enum reason reason);
 #define UID_SIZE 40
 #define HASH_SIZE 20
 
-/* What all children have in common. `version` orders what is told of one object: older news is dropped. */
+/* What all children have in common. `version` orders what is told of one object, by watch and by answers to our own calls: older news is dropped, unless
+ * it is of a listing that began later (kube_listing_outrank()). */
 struct child {
     bool present, deleting;
     char uid[UID_SIZE], owner_uid[UID_SIZE];        /* owner_uid "": no Terminal owns it */
     uint64_t version;
-    uint64_t seen;                                  /* number of the listing that had it */
+    uint64_t seen;                                  /* number of the latest listing that had begun when it was seen, or seen to be gone */
 };
 
 struct pod {
@@ -96,8 +97,10 @@ bool observe_service(struct record *record, const json_t *object, bool deleted);
 bool observe_pvc(struct record *record, const json_t *object, bool deleted);
 bool observe_pod(struct pod *pod, const json_t *object, bool deleted);
 
-/* Of a listing that did not have it: as if it had been told to be deleted. */
+/* It is known to be gone. */
 void forget_child(struct child *child);
+/* At the end of this listing: true when it was there before, and the listing did not have it. */
+bool forget_unseen_child(struct child *child, uint64_t listing);
 
 /* The short hash that goes into annotations. */
 void short_hash(const char *text, char out[static HASH_SIZE]);

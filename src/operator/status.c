@@ -116,7 +116,6 @@ int status_write(struct job *job, struct error *err)
     if (kube_merge_patch(operator->client, &operator->terminals, job->namespace, job->name, "status", patch, &result, err) < 0)
         return error_wrap(err, "writing the status");
     tell(job);
-    WITH_LOCK(operator);
-    (void)observe_terminal(job->record, result, false);
+    job_take_terminal(job, result);
     return 0;
 }

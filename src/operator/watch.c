@@ -7,8 +7,6 @@
 #include "kubernetes/object.h"
 #include "operator/internal.h"
 
-enum { KIND_TERMINALS, KIND_PODS, KIND_SERVICES, KIND_SECRETS, KIND_CLAIMS };
-
 static const struct kube_resource *resource_of(const struct source *source)
 {
     switch (source->kind) {
@@ -37,26 +35,28 @@ static struct pod *pod_of(struct record *record, const json_t *object)
     return has_name(object, CHILD_RESET_POD, record->name) ? &record->reset_pod : NULL;
 }
 
-static bool observe(struct record *record, unsigned kind, const json_t *object, bool deleted, struct child **child)
+/* NULL: an object with our label, but under no name of ours. */
+static struct child *child_of(struct record *record, unsigned kind, const json_t *object)
 {
     struct pod *pod = kind == KIND_PODS ? pod_of(record, object) : NULL;
 
     switch (kind) {
-    case KIND_TERMINALS:
-        *child = &record->cr;
-        return observe_terminal(record, object, deleted);
-    case KIND_PODS:
-        *child = pod ? &pod->child : NULL;
-        return pod && observe_pod(pod, object, deleted);
-    case KIND_SERVICES:
-        *child = &record->service;
-        return has_name(object, CHILD_SERVICE, record->name) && observe_service(record, object, deleted);
-    case KIND_SECRETS:
-        *child = &record->secret;
-        return has_name(object, CHILD_SECRET, record->name) && observe_secret(record, object, deleted);
-    default:
-        *child = &record->pvc;
-        return has_name(object, CHILD_PVC, record->name) && observe_pvc(record, object, deleted);
+    case KIND_TERMINALS: return &record->cr;
+    case KIND_PODS: return pod ? &pod->child : NULL;
+    case KIND_SERVICES: return has_name(object, CHILD_SERVICE, record->name) ? &record->service : NULL;
+    case KIND_SECRETS: return has_name(object, CHILD_SECRET, record->name) ? &record->secret : NULL;
+    default: return has_name(object, CHILD_PVC, record->name) ? &record->pvc : NULL;
+    }
+}
+
+static bool observe(struct record *record, unsigned kind, const json_t *object, bool deleted)
+{
+    switch (kind) {
+    case KIND_TERMINALS: return observe_terminal(record, object, deleted);
+    case KIND_PODS: return observe_pod(pod_of(record, object), object, deleted);
+    case KIND_SERVICES: return observe_service(record, object, deleted);
+    case KIND_SECRETS: return observe_secret(record, object, deleted);
+    default: return observe_pvc(record, object, deleted);
     }
 }
 
@@ -66,18 +66,16 @@ static void on_object(void *context, const json_t *object, bool deleted)
     struct operator *operator = source->operator;
     const char *namespace = kube_text_at(object, "metadata", "namespace", NULL);
     cleanup_free char *name = source->kind == KIND_TERMINALS ? xstrdup(kube_name(object) ? kube_name(object) : "") : child_terminal(object);
-    struct child *child = NULL;
 
     if (!namespace || !name || !*name)
         return;
     WITH_LOCK(operator);
     struct record *record = deleted ? records_find(operator, namespace, name) : records_find_or_add(operator, namespace, name);
-    if (!record)
+    struct child *child = record ? child_of(record, source->kind, object) : NULL;
+    if (!child)
         return;
-    bool changed = observe(record, source->kind, object, deleted, &child);
-    if (child && child->present)
-        child->seen = source->listing;
-    if (changed)
+    kube_listing_outrank(source->listing, &child->seen, &child->version);
+    if (observe(record, source->kind, object, deleted))
         workqueue_add(operator->queue, &record->work);
 }
 
@@ -93,10 +91,8 @@ static void on_listing_begin(void *context)
 
 static void forget_unseen(struct operator *operator, const struct source *source, struct record *record, struct child *child)
 {
-    if (!child->present || child->seen >= source->listing)
-        return;
-    forget_child(child);
-    workqueue_add(operator->queue, &record->work);
+    if (forget_unseen_child(child, source->listing))
+        workqueue_add(operator->queue, &record->work);
 }
 
 static void on_listing_end(void *context)
@@ -164,15 +160,15 @@ static void choose_sources(struct operator *operator)
         add_sources(operator, operator->settings->kubernetes_namespace);
 }
 
+const struct kube_handler operator_watch_handler = { on_listing_begin, on_object, on_listing_end, on_reachable };
+
 void operator_watch_start(struct operator *operator)
 {
-    static const struct kube_handler handler = { on_listing_begin, on_object, on_listing_end, on_reachable };
-
     choose_sources(operator);
     for (size_t i = 0; i < operator->source_count; i++) {
         struct source *source = &operator->sources[i];
         source->informer = kube_informer_start(operator->client, resource_of(source), source->namespace,
-                                               source->kind == KIND_TERMINALS ? NULL : LABEL_TERMINAL, &handler, source);
+                                               source->kind == KIND_TERMINALS ? NULL : LABEL_TERMINAL, &operator_watch_handler, source);
     }
 }
 

@@ -16,9 +16,13 @@
 #include "kubernetes/terminal.h"
 
 #define RESOURCE_NAME_PREFIX "terminal-"
-enum { RESOURCE_UID_SIZE = 40, RESOURCE_HASH_SIZE = 20, RESOURCE_KINDS = 3 };
+enum { RESOURCE_UID_SIZE = 40, RESOURCE_HASH_SIZE = 20 };
 
-/* One resource and what belongs to it. Under the backend's lock; `name` is immutable. */
+/* What is watched. */
+enum { KIND_TERMINALS, KIND_PODS, KIND_SERVICES, RESOURCE_KINDS };
+
+/* One resource and what belongs to it. Under the backend's lock; `name` is immutable. Each part keeps the version that was seen last, and the number of
+ * the latest listing that had begun then: kube_listing_outrank(). */
 struct entry {
     struct workitem work;
     struct resource *resource;
@@ -109,12 +113,13 @@ json_t *resource_bare_object(const struct resource *resource, const struct termi
 void picture_start(struct resource *resource);
 void picture_stop(struct resource *resource);
 bool picture_is_synced(const struct resource *resource);
+extern const struct kube_handler resource_watch_handler;        /* context: struct watcher */
 struct entry *picture_find(struct resource *resource, const char *name);                     /* (locked) */
 struct entry *picture_find_key(struct resource *resource, const struct terminal_key *key);   /* (locked) */
 /* Hands over what is known of the entry. (locked) */
 void picture_tell_entry(struct resource *resource, struct entry *entry);
-/* What a call of ours was answered. */
-void picture_take(struct resource *resource, const json_t *object, bool deleted);
+/* What a call of ours was answered: the resource as it is now. */
+void picture_take(struct resource *resource, const json_t *object);
 /* Waits for a change; false when the deadline (monotonic) has come or the service ends. (locked, unlocks) */
 bool picture_wait_change(struct resource *resource, int64_t deadline_ms);
 void picture_forget_empty(struct resource *resource);

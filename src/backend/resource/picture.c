@@ -9,8 +9,6 @@
 #include "base/log.h"
 #include "base/pool.h"
 
-enum { KIND_TERMINALS, KIND_PODS, KIND_SERVICES };
-
 /* --- entries --- */
 
 struct entry *picture_find(struct resource *resource, const char *name) { return map_get(&resource->entries, str_from(name)); }
@@ -74,42 +72,49 @@ static char *terminal_of(unsigned kind, const json_t *object)
     return exact || label ? xstrdup(exact ? exact : label) : NULL;
 }
 
-static bool see(struct entry *entry, unsigned kind, const json_t *object, bool deleted, uint64_t listing)
+/* No listing that is under way outranks it. */
+void picture_take(struct resource *resource, const json_t *object)
 {
-    switch (kind) {
+    const char *name = kube_name(object);
+
+    if (!name)
+        return;
+    WITH_LOCK(resource);
+    struct entry *entry = find_or_add(resource, name);
+    entry->seen = resource->watchers[KIND_TERMINALS].listing;
+    if (entry_see_terminal(entry, object, false))
+        changed(resource, entry);
+}
+
+/* --- the watches --- */
+
+static bool see(struct entry *entry, const struct watcher *watcher, const json_t *object, bool deleted)
+{
+    switch (watcher->kind) {
     case KIND_TERMINALS:
-        entry->seen = listing;
+        kube_listing_outrank(watcher->listing, &entry->seen, &entry->version);
         return entry_see_terminal(entry, object, deleted);
     case KIND_PODS:
-        entry->pod.seen = listing;
+        kube_listing_outrank(watcher->listing, &entry->pod.seen, &entry->pod.version);
         return entry_see_pod(entry, object, deleted);
     default:
-        entry->service_seen = listing;
+        kube_listing_outrank(watcher->listing, &entry->service_seen, &entry->service_version);
         return entry_see_service(entry, object, deleted);
     }
 }
 
-static void take(struct resource *resource, unsigned kind, const json_t *object, bool deleted, uint64_t listing)
+static void on_object(void *context, const json_t *object, bool deleted)
 {
-    cleanup_free char *name = terminal_of(kind, object);
+    struct watcher *watcher = context;
+    struct resource *resource = watcher->resource;
+    cleanup_free char *name = terminal_of(watcher->kind, object);
 
     if (!name || !*name)
         return;
     WITH_LOCK(resource);
     struct entry *entry = deleted ? picture_find(resource, name) : find_or_add(resource, name);
-    if (entry && see(entry, kind, object, deleted, listing ? listing : resource->watchers[kind].listing))
+    if (entry && see(entry, watcher, object, deleted))
         changed(resource, entry);
-}
-
-void picture_take(struct resource *resource, const json_t *object, bool deleted) { take(resource, KIND_TERMINALS, object, deleted, 0); }
-
-/* --- the watches --- */
-
-static void on_object(void *context, const json_t *object, bool deleted)
-{
-    struct watcher *watcher = context;
-
-    take(watcher->resource, watcher->kind, object, deleted, watcher->listing);
 }
 
 static void on_listing_begin(void *context)
@@ -120,24 +125,31 @@ static void on_listing_begin(void *context)
     watcher->listing = ++watcher->resource->listings;
 }
 
+/* True when the part was there and this listing did not have it. One that was not there either may be made again, with a lower version. */
+static bool is_unseen(bool *present, uint64_t *seen, uint64_t *version, uint64_t listing)
+{
+    bool unseen = *present && *seen < listing;
+
+    kube_listing_outrank(listing, seen, version);
+    if (unseen)
+        *present = false;
+    return unseen;
+}
+
 /* True when the entry lost what this listing should have had. */
 static bool forget_unseen(struct entry *entry, const struct watcher *watcher)
 {
     switch (watcher->kind) {
     case KIND_TERMINALS:
-        if (!entry->present || entry->seen >= watcher->listing)
-            return false;
-        entry->present = false;
-        return true;
+        return is_unseen(&entry->present, &entry->seen, &entry->version, watcher->listing);
     case KIND_PODS:
-        if (!entry->pod.present || entry->pod.seen >= watcher->listing)
+        if (!is_unseen(&entry->pod.present, &entry->pod.seen, &entry->pod.version, watcher->listing))
             return false;
-        entry->pod.present = entry->pod.started = entry->pod.ready = entry->pod.preparing = false;
+        entry->pod.started = entry->pod.ready = entry->pod.preparing = false;
         return true;
     default:
-        if (!entry->service_present || entry->service_seen >= watcher->listing)
+        if (!is_unseen(&entry->service_present, &entry->service_seen, &entry->service_version, watcher->listing))
             return false;
-        entry->service_present = false;
         free(steal(&entry->service_ip));
         return true;
     }
@@ -176,9 +188,10 @@ static const struct kube_resource *kind_of(struct resource *resource, unsigned k
     return kind == KIND_TERMINALS ? &resource->terminals : kind == KIND_PODS ? &KUBE_PODS : &KUBE_SERVICES;
 }
 
+const struct kube_handler resource_watch_handler = { on_listing_begin, on_object, on_listing_end, on_reachable };
+
 void picture_start(struct resource *resource)
 {
-    static const struct kube_handler handler = { on_listing_begin, on_object, on_listing_end, on_reachable };
     static const char ours[] = LABEL_MANAGED_BY "=" LABEL_MANAGED_BY_VALUE;
 
     for (unsigned kind = 0; kind < RESOURCE_KINDS; kind++) {
@@ -187,7 +200,8 @@ void picture_start(struct resource *resource)
         if (kind == KIND_SERVICES && !resource->by_service)
             continue;
         watcher->informer = kube_informer_start(resource->client, kind_of(resource, kind), resource->namespace,
-                                                kind == KIND_TERMINALS ? ours : LABEL_TERMINAL, &handler, watcher);
+                                                kind == KIND_TERMINALS ? ours : LABEL_TERMINAL,
+                                                &resource_watch_handler, watcher);
     }
 }
 

@@ -78,7 +78,7 @@ static int wake(struct resource *resource, const json_t *there, struct error *er
         return -1;
     pause_point("resource.wake.after");
     log_info("woke a terminal", LOG_STR("terminal", kube_name(there)));
-    picture_take(resource, result, false);
+    picture_take(resource, result);
     return 0;
 }
 
@@ -118,7 +118,7 @@ static int use_existing(struct resource *resource, const struct terminal_spec *s
         if (is_asleep(there))
             return wake(resource, renewed ? renewed : there, err);
     }
-    picture_take(resource, renewed ? renewed : there, false);
+    picture_take(resource, renewed ? renewed : there);
     return 0;
 }
 
@@ -126,7 +126,7 @@ static void wait_until_gone(struct resource *resource, const json_t *there, int6
 {
     const char *uid = kube_uid(there);
 
-    picture_take(resource, there, false);
+    picture_take(resource, there);
     WITH_LOCK(resource);
     for (;;) {
         const struct entry *entry = picture_find(resource, kube_name(there));
@@ -146,7 +146,7 @@ static int make(struct resource *resource, const json_t *wanted, struct error *e
     if (kube_create(resource->client, &resource->terminals, resource->namespace, wanted, &made, err) < 0)
         return err->class == ERR_CONFLICT ? 0 : -1;
     pause_point("resource.create.after");
-    picture_take(resource, made, false);
+    picture_take(resource, made);
     return 1;
 }
 

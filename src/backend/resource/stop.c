@@ -80,7 +80,7 @@ static int put_to_sleep(struct resource *resource, const char *name, const struc
     if (kube_merge_patch(resource->client, &resource->terminals, resource->namespace, name, "status", patch, &result, err) < 0)
         return -1;
     pause_point("resource.stop.after");
-    picture_take(resource, result, false);
+    picture_take(resource, result);
     return 0;
 }
 
@@ -126,7 +126,7 @@ static int make_for_reset(struct resource *resource, const struct terminal_ref *
     json_object_set_new(json_object_get(object, "spec"), "storageMode", json_string(mode ? mode : "per-user"));
     if (kube_create(resource->client, &resource->terminals, resource->namespace, object, &made, err) < 0)
         return -1;
-    picture_take(resource, made, false);
+    picture_take(resource, made);
     return 0;
 }
 
@@ -138,7 +138,7 @@ static int ask_for_reset(struct resource *resource, const struct terminal_ref *r
     *nothing = false;
     if (kube_merge_patch(resource->client, &resource->terminals, resource->namespace, name, NULL, patch, &result, err) < 0)
         return err->class == ERR_NOT_FOUND ? make_for_reset(resource, ref, name, token, nothing, err) : -1;
-    picture_take(resource, result, false);
+    picture_take(resource, result);
     return 0;
 }
 

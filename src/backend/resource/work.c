@@ -109,7 +109,7 @@ static bool write_activity(struct resource *resource, struct entry *entry)
     if (!begin_activity(resource, entry, &active_us, &patch))
         return true;
     if (kube_merge_patch(resource->client, &resource->terminals, resource->namespace, entry->name, "status", patch, &result, &err) == 0) {
-        picture_take(resource, result, false);
+        picture_take(resource, result);
         return true;
     }
     if (err.class == ERR_NOT_FOUND || err.class == ERR_CONFLICT)

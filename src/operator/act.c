@@ -61,7 +61,7 @@ static void record_result(struct job *job, const json_t *object)
     switch (kind_of(job->decision.step)) {
     case CHILD_PVC: (void)observe_pvc(record, object, false); break;
     case CHILD_SECRET: (void)observe_secret(record, object, false); break;
-    case CHILD_SERVICE: (void)observe_service(record, object, false); break;
+    case CHILD_SERVICE: (void)observe_service(record, object, false, job->operator->settings->kubernetes_service_type); break;
     case CHILD_POD: (void)observe_pod(&record->pod, object, false); break;
     case CHILD_RESET_POD: (void)observe_pod(&record->reset_pod, object, false); break;
     }
@@ -274,16 +274,15 @@ static int repair_service(struct job *job, struct error *err)
     struct operator *operator = job->operator;
     cleanup_free char *name = child_name(CHILD_SERVICE, job->name);
     cleanup_json json_t *service = NULL, *result = NULL, *marks = child_marks(&job->origin);
-    cleanup_json json_t *right = child_service_spec(job->name, operator->settings->kubernetes_service_type);
 
     if (kube_get(operator->client, &KUBE_SERVICES, job->namespace, name, &service, err) < 0)
         return -1;
-    json_object_update(json_object_get(service, "spec"), right);
+    child_repair_service(service, job->name, operator->settings->kubernetes_service_type);
     json_object_update_recursive(json_object_get(service, "metadata"), marks);
     if (kube_replace(operator->client, &KUBE_SERVICES, job->namespace, service, &result, err) < 0)
         return error_wrap(err, "putting service %s right", name);
     record_result(job, result);
-    event_tell(job, false, "Repaired", "service %s did not lead to the terminal", name);
+    event_tell(job, false, "Repaired", "service %s did not lead to the terminal, or was of another type", name);
     return 0;
 }
 

@@ -82,17 +82,23 @@ static void put_label(json_t *labels, const char *key, const char *value)
     json_object_set_new(labels, key, json_string(valid));
 }
 
+/* Those that follow from the name alone, and that nothing replaces: what a Service may select a pod of the terminal by. */
+static void put_name_labels(json_t *labels, const char *terminal)
+{
+    json_object_set_new(labels, "app.kubernetes.io/name", json_string("open-terminal"));
+    json_object_set_new(labels, "app.kubernetes.io/part-of", json_string("open-terminal"));
+    json_object_set_new(labels, LABEL_MANAGED_BY, json_string(LABEL_MANAGED_BY_VALUE));
+    put_label(labels, "app.kubernetes.io/instance", terminal);
+    put_label(labels, LABEL_TERMINAL, terminal);
+}
+
 static json_t *labels_of(const struct origin *origin)
 {
     const char *context = json_text(origin->spec, "contextId"), *policy = json_text(origin->spec, "policyId");
     const char *user = json_text(origin->spec, "userId");
     json_t *labels = json_is_object(origin->settings->kubernetes_labels) ? json_deep_copy(origin->settings->kubernetes_labels) : json_object();
 
-    json_object_set_new(labels, "app.kubernetes.io/name", json_string("open-terminal"));
-    json_object_set_new(labels, "app.kubernetes.io/part-of", json_string("open-terminal"));
-    json_object_set_new(labels, LABEL_MANAGED_BY, json_string(LABEL_MANAGED_BY_VALUE));
-    put_label(labels, "app.kubernetes.io/instance", origin->name);
-    put_label(labels, LABEL_TERMINAL, origin->name);
+    put_name_labels(labels, origin->name);
     put_label(labels, LABEL_USER_ID, user ? user : "");
     put_label(labels, LABEL_CONTEXT_ID, context ? context : DEFAULT_CONTEXT_ID);
     if (policy)
@@ -149,7 +155,15 @@ json_t *child_secret(const struct origin *origin)
 
 /* --- the service --- */
 
-json_t *child_service_spec(const char *terminal, const char *type)
+static bool says(const json_t *object, const char *key, const char *text, const char *where_missing)
+{
+    const char *given = json_text(object, key);
+
+    return strcmp(given ? given : where_missing, text) == 0;
+}
+
+/* The parts that have to be as they are. */
+static json_t *service_spec(const char *terminal, const char *type)
 {
     cleanup_free char *label = kube_label_value(terminal);
 
@@ -158,28 +172,39 @@ json_t *child_service_spec(const char *terminal, const char *type)
                      "ports", "name", "http", "port", TERMINAL_PORT, "targetPort", TERMINAL_PORT, "protocol", "TCP");
 }
 
+void child_repair_service(json_t *service, const char *terminal, const char *type)
+{
+    static const char *const of_other_types[] = { "externalName", "externalTrafficPolicy", "healthCheckNodePort", "loadBalancerClass",
+                                                  "loadBalancerIP", "loadBalancerSourceRanges", "allocateLoadBalancerNodePorts" };
+    cleanup_json json_t *right = service_spec(terminal, type);
+    json_t *spec = json_object_get(service, "spec");
+
+    for (size_t i = 0; !says(spec, "type", type, "ClusterIP") && i < COUNT_OF(of_other_types); i++)
+        json_object_del(spec, of_other_types[i]);
+    json_object_update(spec, right);
+}
+
 json_t *child_service(const struct origin *origin)
 {
     json_t *service = object_of(origin, "Service", child_name(CHILD_SERVICE, origin->name), true);
 
-    json_object_set_new(service, "spec", child_service_spec(origin->name, origin->settings->kubernetes_service_type));
+    json_object_set_new(service, "spec", service_spec(origin->name, origin->settings->kubernetes_service_type));
     return service;
 }
 
 /* The selector has to name the terminal and nothing that its pod has not got; one port has to be ours. */
 static bool selector_is_right(const char *terminal, const json_t *selector)
 {
-    cleanup_free char *label = kube_label_value(terminal);
-    const char *named = json_text(selector, LABEL_TERMINAL), *key;
-    const json_t *value;
+    cleanup_json json_t *labels = json_object();
+    const char *key;
+    json_t *value;
 
-    if (!named || strcmp(named, label) != 0)
-        return false;
+    put_name_labels(labels, terminal);
     json_object_foreach((json_t *)selector, key, value) {
-        if (strcmp(key, LABEL_TERMINAL) != 0 && strncmp(key, "app.kubernetes.io/", 18) != 0 && strncmp(key, "openwebui.com/", 14) != 0)
+        if (!json_equal(value, json_object_get(labels, key)))
             return false;
     }
-    return true;
+    return json_object_get(selector, LABEL_TERMINAL) != NULL;
 }
 
 static bool leads_to_guest(const json_t *port)
@@ -187,18 +212,18 @@ static bool leads_to_guest(const json_t *port)
     const json_t *target = json_object_get(port, "targetPort");
     const char *named = json_string_value(target);
 
-    return json_integer_value(json_object_get(port, "port")) == TERMINAL_PORT &&
+    return json_integer_value(json_object_get(port, "port")) == TERMINAL_PORT && says(port, "protocol", "TCP", "TCP") &&
            (json_integer_value(target) == TERMINAL_PORT || (named && strcmp(named, "http") == 0));
 }
 
-bool child_service_is_right(const char *terminal, const json_t *service)
+bool child_service_is_right(const char *terminal, const char *type, const json_t *service)
 {
-    const json_t *ports = kube_at(service, "spec", "ports", NULL), *port;
+    const json_t *spec = json_object_get(service, "spec"), *port;
     size_t index;
 
-    if (!selector_is_right(terminal, kube_at(service, "spec", "selector", NULL)))
+    if (!says(spec, "type", type, "ClusterIP") || !selector_is_right(terminal, json_object_get(spec, "selector")))
         return false;
-    json_array_foreach(ports, index, port) {
+    json_array_foreach(json_object_get(spec, "ports"), index, port) {
         if (leads_to_guest(port))
             return true;
     }

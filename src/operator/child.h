@@ -44,10 +44,10 @@ json_t *child_marks(const struct origin *origin) MUST_CHECK;
 /* The ownerReferences of what goes when the resource goes. */
 json_t *child_owners(const struct origin *origin) MUST_CHECK;
 
-/* Whether the Service leads to the guest of this resource. */
-bool child_service_is_right(const char *terminal, const json_t *service);
-/* The parts of a Service that have to be as they are: {"ports":…,"selector":…,"type":…}. */
-json_t *child_service_spec(const char *terminal, const char *type) MUST_CHECK;
+/* Whether the Service leads to the guest of this resource, and is of this type. */
+bool child_service_is_right(const char *terminal, const char *type, const json_t *service);
+/* Makes it so in the object that was read; what the API server gave it, as its address, stays where the type has it. */
+void child_repair_service(json_t *service, const char *terminal, const char *type);
 
 /* Reads a pod's status into `pod`: ended, ready, started, failure, message (guest_state.c). */
 void guest_state_read(struct pod *pod, const json_t *status);

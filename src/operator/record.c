@@ -241,11 +241,11 @@ bool observe_secret(struct record *record, const json_t *object, bool deleted)
     return true;
 }
 
-bool observe_service(struct record *record, const json_t *object, bool deleted)
+bool observe_service(struct record *record, const json_t *object, bool deleted, const char *type)
 {
     if (!observe_child(&record->service, object, deleted))
         return false;
-    record->service_is_right = !deleted && child_service_is_right(record->name, object);
+    record->service_is_right = !deleted && child_service_is_right(record->name, type, object);
     return true;
 }
 

@@ -93,7 +93,8 @@ bool record_is_empty(const struct record *record);
 /* --- from objects (pure). False: older than what is known, or of an object that has been replaced: nothing was changed. --- */
 bool observe_terminal(struct record *record, const json_t *object, bool deleted);
 bool observe_secret(struct record *record, const json_t *object, bool deleted);
-bool observe_service(struct record *record, const json_t *object, bool deleted);
+/* `type`: of Services, as the settings have it. */
+bool observe_service(struct record *record, const json_t *object, bool deleted, const char *type);
 bool observe_pvc(struct record *record, const json_t *object, bool deleted);
 bool observe_pod(struct pod *pod, const json_t *object, bool deleted);
 

@@ -49,12 +49,12 @@ static struct child *child_of(struct record *record, unsigned kind, const json_t
     }
 }
 
-static bool observe(struct record *record, unsigned kind, const json_t *object, bool deleted)
+static bool observe(const struct operator *operator, struct record *record, unsigned kind, const json_t *object, bool deleted)
 {
     switch (kind) {
     case KIND_TERMINALS: return observe_terminal(record, object, deleted);
     case KIND_PODS: return observe_pod(pod_of(record, object), object, deleted);
-    case KIND_SERVICES: return observe_service(record, object, deleted);
+    case KIND_SERVICES: return observe_service(record, object, deleted, operator->settings->kubernetes_service_type);
     case KIND_SECRETS: return observe_secret(record, object, deleted);
     default: return observe_pvc(record, object, deleted);
     }
@@ -75,7 +75,7 @@ static void on_object(void *context, const json_t *object, bool deleted)
     if (!child)
         return;
     kube_listing_outrank(source->listing, &child->seen, &child->version);
-    if (observe(record, source->kind, object, deleted))
+    if (observe(operator, record, source->kind, object, deleted))
         workqueue_add(operator->queue, &record->work);
 }
 

@@ -47,6 +47,13 @@ def test_what_was_deleted_or_edited_comes_back(kube, operator):
     wait_for("it answers", lambda: answers(kube, "fix"), 30)
     assert uid(kube, "pod", "fix-pod") == pod
 
+    for edit in ({"selector": {"app.kubernetes.io/name": "wrong"}}, {"selector": {"openwebui.com/policy": "x"}}, {"type": "NodePort"},
+                 {"type": "LoadBalancer", "externalTrafficPolicy": "Local"}, {"type": "ExternalName", "externalName": "example.org"}):
+        kube.patch("service", "fix-svc", {"spec": edit})
+        wait_for(f"{edit} is put right", lambda: (lambda spec: spec["type"] == "ClusterIP" and spec["selector"] ==
+                 {"openwebui.com/terminal": "fix", "app.kubernetes.io/name": "open-terminal"})(kube.get("service", "fix-svc")["spec"]))
+        wait_for("it answers", lambda: answers(kube, "fix"), 30)
+
     key = kube.secret_value("fix-apikey")
     kube.delete("secret", "fix-apikey", wait=False)
     ready_again(kube, "fix", pod)

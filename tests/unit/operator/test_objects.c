@@ -215,12 +215,41 @@ static void a_services_edits_are_seen(void **state)
         { "no selector", "{\"spec\":{\"ports\":[{\"port\":8000,\"targetPort\":8000}]}}", false },
         { "another port", "{\"spec\":{\"selector\":{\"openwebui.com/terminal\":\"t1\"},\"ports\":[{\"port\":80,\"targetPort\":8000}]}}", false },
         { "another target", "{\"spec\":{\"selector\":{\"openwebui.com/terminal\":\"t1\"},\"ports\":[{\"port\":8000,\"targetPort\":22}]}}", false },
+        { "as the server tells it", "{\"spec\":{\"type\":\"ClusterIP\",\"clusterIP\":\"10.0.0.1\",\"sessionAffinity\":\"None\",\"selector\":{\"openwebui.com/terminal\":\"t1\",\"app.kubernetes.io/name\":\"open-terminal\"},\"ports\":[{\"port\":8000,\"targetPort\":8000}]}}", true },
+        { "the original's selector", "{\"spec\":{\"selector\":{\"openwebui.com/terminal\":\"t1\",\"app.kubernetes.io/instance\":\"t1\",\"app.kubernetes.io/managed-by\":\"terminals\",\"app.kubernetes.io/part-of\":\"open-terminal\"},\"ports\":[{\"port\":8000,\"targetPort\":8000}]}}", true },
+        { "a label that its pod has with another value", "{\"spec\":{\"selector\":{\"openwebui.com/terminal\":\"t1\",\"app.kubernetes.io/name\":\"wrong\"},\"ports\":[{\"port\":8000,\"targetPort\":8000}]}}", false },
+        { "a label of ours that its pod has not", "{\"spec\":{\"selector\":{\"openwebui.com/terminal\":\"t1\",\"openwebui.com/wipe\":\"true\"},\"ports\":[{\"port\":8000,\"targetPort\":8000}]}}", false },
+        { "another's instance", "{\"spec\":{\"selector\":{\"openwebui.com/terminal\":\"t1\",\"app.kubernetes.io/instance\":\"t2\"},\"ports\":[{\"port\":8000,\"targetPort\":8000}]}}", false },
+        { "another type", "{\"spec\":{\"type\":\"NodePort\",\"selector\":{\"openwebui.com/terminal\":\"t1\"},\"ports\":[{\"port\":8000,\"targetPort\":8000}]}}", false },
+        { "another type that has no address", "{\"spec\":{\"type\":\"ExternalName\",\"externalName\":\"x\",\"selector\":{\"openwebui.com/terminal\":\"t1\"},\"ports\":[{\"port\":8000,\"targetPort\":8000}]}}", false },
+        { "another protocol", "{\"spec\":{\"selector\":{\"openwebui.com/terminal\":\"t1\"},\"ports\":[{\"port\":8000,\"targetPort\":8000,\"protocol\":\"UDP\"}]}}", false },
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         cleanup_json json_t *service = parse(cases[i].service);
-        if (child_service_is_right("t1", service) != cases[i].right)
+        if (child_service_is_right("t1", "ClusterIP", service) != cases[i].right)
             fail_msg("%s", cases[i].name);
+        child_repair_service(service, "t1", "ClusterIP");
+        if (!child_service_is_right("t1", "ClusterIP", service))
+            fail_msg("%s: not right after its repair", cases[i].name);
+        child_repair_service(service, "t1", "NodePort");
+        assert_true(child_service_is_right("t1", "NodePort", service));
     }
+}
+
+static void a_repair_keeps_what_the_server_gave_and_drops_what_the_type_has_not(void **state)
+{
+    cleanup_json json_t *service = parse("{\"spec\":{\"type\":\"LoadBalancer\",\"clusterIP\":\"10.0.0.1\",\"externalTrafficPolicy\":\"Local\","
+        "\"healthCheckNodePort\":30001,\"allocateLoadBalancerNodePorts\":true,\"ports\":[{\"port\":8000,\"nodePort\":30000}]}}");
+    child_repair_service(service, "t1", "ClusterIP");
+    assert_string_equal(kube_text_at(service, "spec", "clusterIP", NULL), "10.0.0.1");
+    assert_null(kube_at(service, "spec", "externalTrafficPolicy", NULL));
+    assert_null(kube_at(service, "spec", "healthCheckNodePort", NULL));
+    assert_null(kube_at(service, "spec", "allocateLoadBalancerNodePorts", NULL));
+    assert_null(json_object_get(json_array_get(kube_at(service, "spec", "ports", NULL), 0), "nodePort"));
+    json_object_set_new(json_object_get(service, "spec"), "type", json_string("NodePort"));
+    json_object_set_new(json_object_get(service, "spec"), "externalTrafficPolicy", json_string("Local"));
+    child_repair_service(service, "t1", "NodePort");
+    assert_string_equal(kube_text_at(service, "spec", "externalTrafficPolicy", NULL), "Local");
 }
 
 static void defaults_do_not_change_the_hash(void **state)
@@ -347,6 +376,7 @@ int main(void)
         cmocka_unit_test(only_marked_objects_of_the_user_are_his),
         cmocka_unit_test(a_claim_says_whose_it_is),
         cmocka_unit_test(a_services_edits_are_seen),
+        cmocka_unit_test(a_repair_keeps_what_the_server_gave_and_drops_what_the_type_has_not),
         cmocka_unit_test(defaults_do_not_change_the_hash),
         cmocka_unit_test(a_pods_status_is_read),
         cmocka_unit_test(old_news_change_nothing),

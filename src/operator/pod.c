@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/quantity.h"
 #include "kubernetes/object.h"
+#include "kubernetes/pod.h"
 #include "operator/child.h"
 #include "operator/spec.h"
 
@@ -117,15 +118,6 @@ static json_t *resources_of(const json_t *spec)
 
 /* --- security --- */
 
-static json_t *merged(json_t *defaults, const json_t *global, const json_t *own)
-{
-    if (json_is_object(global))
-        json_object_update_recursive(defaults, (json_t *)global);
-    if (json_is_object(own))
-        json_object_update_recursive(defaults, (json_t *)own);
-    return defaults;
-}
-
 /* The home has to be writable for the guest: volumes belong to root unless a group is named. */
 static void put_group(json_t *context, const struct origin *origin)
 {
@@ -143,21 +135,17 @@ static void put_group(json_t *context, const struct origin *origin)
 
 static json_t *pod_security(const struct origin *origin)
 {
-    json_t *context = spec_is_restricted(origin->spec) ?
-        json_pack("{s:b, s:{s:s}}", "runAsNonRoot", 1, "seccompProfile", "type", "RuntimeDefault") : json_object();
+    json_t *context = kube_pod_security(spec_is_restricted(origin->spec), origin->settings->kubernetes_pod_security_context,
+                                        json_object_get(origin->spec, "podSecurityContext"));
 
-    merged(context, origin->settings->kubernetes_pod_security_context, json_object_get(origin->spec, "podSecurityContext"));
     put_group(context, origin);
     return context;
 }
 
 static json_t *container_security(const struct origin *origin)
 {
-    json_t *context = spec_is_restricted(origin->spec) ?
-        json_pack("{s:b, s:{s:[s]}, s:b}", "allowPrivilegeEscalation", 0, "capabilities", "drop", "ALL", "runAsNonRoot", 1) : json_object();
-
-    return merged(context, origin->settings->kubernetes_container_security_context,
-                  json_object_get(origin->spec, "containerSecurityContext"));
+    return kube_container_security(spec_is_restricted(origin->spec), origin->settings->kubernetes_container_security_context,
+                                   json_object_get(origin->spec, "containerSecurityContext"));
 }
 
 /* --- the guest's container --- */

@@ -1,31 +1,23 @@
-/* Security contexts: defaults of restricted mode ← the settings' JSON ← the policy's. */
+/* Security contexts: defaults of restricted mode ← the settings' JSON ← the policy's, which may be spelt in two ways. */
 #include "backend/kubernetes/parts.h"
 
-static void lay_over(json_t *context, const json_t *over)
+#include "kubernetes/pod.h"
+
+static json_t *of_policy(const json_t *policy, const char *camel, const char *snake)
 {
-    if (json_is_object(over)) {
-        cleanup_json json_t *copy = json_deep_copy(over);
-        json_object_update_recursive(context, copy);
-    }
+    return kube_merged(json_object_get(policy, camel), json_object_get(policy, snake));
 }
 
 json_t *pod_security_context(const struct settings *settings, const json_t *policy, bool restricted)
 {
-    json_t *context = restricted ? json_pack("{s:b, s:{s:s}}", "runAsNonRoot", 1, "seccompProfile", "type", "RuntimeDefault") : json_object();
+    cleanup_json json_t *own = of_policy(policy, "podSecurityContext", "pod_security_context");
 
-    lay_over(context, settings->kubernetes_pod_security_context);
-    lay_over(context, json_object_get(policy, "podSecurityContext"));
-    lay_over(context, json_object_get(policy, "pod_security_context"));
-    return context;
+    return kube_pod_security(restricted, settings->kubernetes_pod_security_context, own);
 }
 
 json_t *container_security_context(const struct settings *settings, const json_t *policy, bool restricted)
 {
-    json_t *context = restricted ? json_pack("{s:b, s:{s:[s]}, s:b}", "allowPrivilegeEscalation", 0, "capabilities", "drop", "ALL",
-                                             "runAsNonRoot", 1) : json_object();
+    cleanup_json json_t *own = of_policy(policy, "containerSecurityContext", "container_security_context");
 
-    lay_over(context, settings->kubernetes_container_security_context);
-    lay_over(context, json_object_get(policy, "containerSecurityContext"));
-    lay_over(context, json_object_get(policy, "container_security_context"));
-    return context;
+    return kube_container_security(restricted, settings->kubernetes_container_security_context, own);
 }

@@ -3,6 +3,7 @@
 
 #include "backend/resource/parts.h"
 #include "base/json.h"
+#include "kubernetes/pod.h"
 
 #define REQUEST_NANO_CPUS 100000000ull  /* the schema's defaults; a smaller limit is the request too */
 #define REQUEST_BYTES (256ull << 20)
@@ -105,17 +106,6 @@ static json_int_t idle_minutes(const struct resource *resource, const struct ter
     return minutes > 0 ? minutes : 0;
 }
 
-static json_t *merged(const json_t *below, const json_t *above)
-{
-    json_t *result = json_is_object(below) ? json_deep_copy(below) : json_object();
-
-    if (json_is_object(above)) {
-        cleanup_json json_t *copy = json_deep_copy(above);
-        json_object_update_recursive(result, copy);
-    }
-    return result;
-}
-
 static void put_if_filled(json_t *to, const char *key, json_t *object)
 {
     if (json_object_size(object) > 0)
@@ -126,27 +116,28 @@ static void put_if_filled(json_t *to, const char *key, json_t *object)
 static void put_security(json_t *to, const struct resource *resource, const struct terminal_spec *spec)
 {
     const struct settings *settings = resource->settings;
-    json_t *container = merged(settings->kubernetes_container_security_context,
-                               policy_member(spec, "container_security_context", "containerSecurityContext"));
+    json_t *container = kube_merged(settings->kubernetes_container_security_context,
+                                    policy_member(spec, "container_security_context", "containerSecurityContext"));
 
     if (spec->net_admin) {
-        json_t *capabilities = merged(json_object_get(container, "capabilities"), NULL), *add = json_object_get(capabilities, "add");
+        json_t *capabilities = kube_merged(json_object_get(container, "capabilities"), NULL);
+        json_t *add = json_object_get(capabilities, "add");
         if (!json_is_array(add))
             json_object_set_new(capabilities, "add", add = json_array());
         json_array_append_new(add, json_string("NET_ADMIN"));
         json_object_set_new(container, "capabilities", capabilities);
     }
     put_if_filled(to, "containerSecurityContext", container);
-    put_if_filled(to, "podSecurityContext", merged(settings->kubernetes_pod_security_context,
-                                                   policy_member(spec, "pod_security_context", "podSecurityContext")));
+    put_if_filled(to, "podSecurityContext", kube_merged(settings->kubernetes_pod_security_context,
+                                                        policy_member(spec, "pod_security_context", "podSecurityContext")));
 }
 
 static void put_template(json_t *to, const struct terminal_spec *spec)
 {
-    json_t *template = merged(policy_member(spec, "podTemplate", "pod_template"), NULL);
+    json_t *template = kube_merged(policy_member(spec, "podTemplate", "pod_template"), NULL);
 
     if (spec->runtime) {
-        json_t *pod = merged(json_object_get(template, "spec"), NULL);
+        json_t *pod = kube_merged(json_object_get(template, "spec"), NULL);
         json_object_set_new(pod, "runtimeClassName", json_string(spec->runtime));
         json_object_set_new(template, "spec", pod);
     }

@@ -139,6 +139,25 @@ static void a_home_is_writable_for_a_restricted_guest_too(void **state)
     assert_int_equal(json_integer_value(kube_at(pod, "spec", "securityContext", "fsGroup", NULL)), 1000);
 }
 
+static void one_terminals_security_is_not_anothers(void **state)
+{
+    static const char bobs[] = "{\"userId\":\"bob\"}";
+    static const char alices[] = "{\"userId\":\"alice\",\"containerSecurityContext\":{\"capabilities\":{\"add\":[\"SYS_ADMIN\"]}},"
+                                 "\"podSecurityContext\":{\"seccompProfile\":{\"type\":\"Unconfined\"}}}";
+    cleanup_json json_t *of_pods = parse("{\"seccompProfile\":{\"type\":\"RuntimeDefault\"}}"), *pods_before = json_deep_copy(of_pods);
+    cleanup_json json_t *of_containers = parse("{\"capabilities\":{\"drop\":[\"NET_RAW\"]}}"), *containers_before = json_deep_copy(of_containers);
+    struct settings settings = settings_of();
+    settings.kubernetes_pod_security_context = of_pods;
+    settings.kubernetes_container_security_context = of_containers;
+    cleanup_json json_t *before = pod_of(bobs, &settings, NULL), *between = pod_of(alices, &settings, NULL), *after = pod_of(bobs, &settings, NULL);
+    assert_string_equal(kube_text_at(between, "spec", "securityContext", "seccompProfile", "type", NULL), "Unconfined");
+    assert_int_equal(json_array_size(kube_at(guest(between), "securityContext", "capabilities", "add", NULL)), 1);
+    assert_int_equal(json_array_size(kube_at(guest(between), "securityContext", "capabilities", "drop", NULL)), 1);
+    assert_true(json_equal(before, after));
+    assert_true(json_equal(of_pods, pods_before));
+    assert_true(json_equal(of_containers, containers_before));
+}
+
 static void names_are_valid_for_every_resource(void **state)
 {
     static const char *const names[] = { "t1", "1st", "a.b", "terminal-0123456789ab-abcdefghijklmnopqrst-123456-0123456789ab" };
@@ -371,6 +390,7 @@ int main(void)
         cmocka_unit_test(images_outside_the_list_are_refused),
         cmocka_unit_test(restricted_pods_run_without_rights),
         cmocka_unit_test(a_home_is_writable_for_a_restricted_guest_too),
+        cmocka_unit_test(one_terminals_security_is_not_anothers),
         cmocka_unit_test(names_are_valid_for_every_resource),
         cmocka_unit_test(objects_tell_whose_they_are),
         cmocka_unit_test(only_marked_objects_of_the_user_are_his),

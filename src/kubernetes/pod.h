@@ -1,0 +1,18 @@
+/* Rules by which pods are made, the same for the direct backend, for the resource that an orchestrator writes, and for the operator, so that a policy
+ * means the same on both ways. Pure functions over JSON. The caller owns what it gets; nothing in it is shared with what it was made from, so that settings
+ * stay as they are for all who read them. */
+#ifndef KUBERNETES_POD_H
+#define KUBERNETES_POD_H
+
+#include <jansson.h>
+
+#include "base/error.h"
+
+/* `above` laid over `below`, objects deep. What is no object counts as empty. */
+json_t *kube_merged(const json_t *below, const json_t *above) MUST_CHECK;
+
+/* --- security contexts: defaults of restricted mode, over them the settings', over them the terminal's own. Each may be NULL. --- */
+json_t *kube_pod_security(bool restricted, const json_t *settings, const json_t *own) MUST_CHECK;
+json_t *kube_container_security(bool restricted, const json_t *settings, const json_t *own) MUST_CHECK;
+
+#endif

@@ -15,4 +15,10 @@ json_t *kube_merged(const json_t *below, const json_t *above) MUST_CHECK;
 json_t *kube_pod_security(bool restricted, const json_t *settings, const json_t *own) MUST_CHECK;
 json_t *kube_container_security(bool restricted, const json_t *settings, const json_t *own) MUST_CHECK;
 
+/* --- emptying a home --- */
+
+/* What the pod that empties the home of this pod has to have in common with it, so that it can run where and as the terminal does: members of a pod's spec,
+ * and those of its one container under "container". */
+json_t *kube_cleaner_of(const json_t *pod) MUST_CHECK;
+
 #endif

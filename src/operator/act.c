@@ -337,11 +337,12 @@ static void tell_refusal(struct job *job, const struct error *why)
     if (reason == REASON_NONE || job->decision.step == STEP_WRITE_STATUS)
         return;
     delay_replacement(job);
-    if (job->phase == PHASE_ERROR && job->reason == reason && job->told && strcmp(job->told, why->text) == 0)
+    struct wanted_status wanted = decide_refused(job->decision.step, job->phase, reason);
+    if (job->phase == wanted.phase && job->reason == wanted.reason && job->told && strcmp(job->told, why->text) == 0)
         return;
     free(job->message);
-    job->message = xstrdup(why->text);
-    job->decision.status = (struct wanted_status){ job->phase == PHASE_IDLE ? PHASE_IDLE : PHASE_ERROR, reason, job->message, false };
+    wanted.message = job->message = xstrdup(why->text);
+    job->decision.status = wanted;
     if (status_write(job, &err) < 0)
         log_debug("a refusal could not be told", LOG_STR("terminal", job->name), LOG_ERR(&err));
 }

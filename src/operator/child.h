@@ -37,7 +37,7 @@ json_t *child_pvc(const struct origin *origin) MUST_CHECK;
 json_t *child_shared_pvc(const struct origin *origin) MUST_CHECK;
 /* ERR_IMAGE_NOT_ALLOWED, ERR_INVALID. */
 json_t *child_pod(const struct origin *origin, struct error *err) MUST_CHECK;
-/* A pod that empties the home with the terminal's own image and rights, and ends. */
+/* A pod that empties the home with the terminal's own image, place and rights, and ends. ERR_IMAGE_NOT_ALLOWED. */
 json_t *child_reset_pod(const struct origin *origin, struct error *err) MUST_CHECK;
 /* Labels and annotations that every object of the resource has; for repairs too. {"labels":…,"annotations":…} */
 json_t *child_marks(const struct origin *origin) MUST_CHECK;

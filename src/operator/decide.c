@@ -45,9 +45,14 @@ static struct decision tell(const struct record *record, enum phase phase, enum 
 }
 
 /* Nearly every new pod is unschedulable for a moment, until its volume is there. */
+static int64_t scheduling_patience_us(const struct pod *pod, const struct moment *now)
+{
+    return pod->unschedulable_since_us + UNSCHEDULABLE_PATIENCE_S * SECOND_US - now->wall_us;
+}
+
 static struct decision tell_unschedulable(const struct record *record, const struct moment *now)
 {
-    int64_t patience_us = record->pod.unschedulable_since_us + UNSCHEDULABLE_PATIENCE_S * SECOND_US - now->wall_us;
+    int64_t patience_us = scheduling_patience_us(&record->pod, now);
 
     if (patience_us <= 0)
         return tell(record, PHASE_ERROR, REASON_UNSCHEDULABLE, record->pod.message);
@@ -162,6 +167,18 @@ static struct decision repeat_reset(const struct record *record)
     return take_because(STEP_DELETE_RESET_POD, "the home could not be emptied");
 }
 
+/* While it cannot run, the status says why; it may still come to run. */
+static struct decision tell_reset(const struct record *record, const struct moment *now)
+{
+    const struct pod *pod = &record->reset_pod;
+    int64_t patience_us = pod->unschedulable_since_us ? scheduling_patience_us(pod, now) : 0;
+    bool unschedulable = pod->unschedulable_since_us && patience_us <= 0;
+    enum reason reason = pod->failure != REASON_NONE || unschedulable ? REASON_RESET_FAILED : REASON_RESETTING;
+
+    return write_status(record, (struct wanted_status){ phase_in_reset(record), reason, pod->message, false },
+                        patience_us > 0 ? patience_us / 1000 + 1 : 0);
+}
+
 static struct decision run_reset(const struct record *record, const struct moment *now)
 {
     const struct pod *pod = &record->reset_pod;
@@ -176,9 +193,9 @@ static struct decision run_reset(const struct record *record, const struct momen
         return finish_reset(record);
     if (pod->ended)
         return repeat_reset(record);
-    if (pod->failure != REASON_NONE)
-        return tell(record, phase_in_reset(record), REASON_RESET_FAILED, pod->message);
-    return tell(record, phase_in_reset(record), REASON_RESETTING, pod->message);
+    if (spec_hash_differs(pod->spec_hash, record->spec_hash))
+        return pod->child.deleting ? take(STEP_NONE) : take_because(STEP_DELETE_RESET_POD, "the terminal's spec was changed");
+    return tell_reset(record, now);
 }
 
 static struct decision decide_reset(const struct record *record, const struct moment *now)
@@ -323,4 +340,14 @@ struct decision decide(const struct record *record, const struct moment *now)
     if (is_idle(record, now))
         return tell(record, PHASE_IDLE, REASON_IDLE_TIMEOUT, NULL);
     return decide_awake(record, now);
+}
+
+/* Only a reset that is pending makes its pod, and one that is new then sleeps. */
+struct wanted_status decide_refused(enum step step, enum phase phase, enum reason reason)
+{
+    bool reset = step == STEP_CREATE_RESET_POD;
+
+    if (phase == PHASE_IDLE || (reset && phase == PHASE_NEW))
+        return (struct wanted_status){ .phase = PHASE_IDLE, .reason = reset ? REASON_RESET_FAILED : reason };
+    return (struct wanted_status){ .phase = PHASE_ERROR, .reason = reason };
 }

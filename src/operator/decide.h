@@ -40,6 +40,8 @@ struct moment {
 enum { UNSCHEDULABLE_PATIENCE_S = 10, BOOT_PATIENCE_S = 10 };
 
 struct decision decide(const struct record *record, const struct moment *now) MUST_CHECK;
+/* What the status is to say when the API server has refused a step for `reason`, by the phase that it had; without the message. What sleeps stays asleep. */
+struct wanted_status decide_refused(enum step step, enum phase phase, enum reason reason);
 /* The moment from which idleness counts, wall; 0: unknown. */
 int64_t decide_active_us(const struct record *record);
 

@@ -14,6 +14,7 @@
 
 #define GUEST_USER 1000                 /* who the stock images' guest runs as, in the end */
 #define GRACE_S 10
+#define RESET_LIMIT_S 600
 #define HOME_VOLUME "home"
 
 /* --- the environment --- */
@@ -223,6 +224,7 @@ static json_t *pod_metadata(const struct origin *origin, enum child_kind kind)
     cleanup_free char *name = child_name(kind, origin->name);
     json_t *metadata = child_marks(origin);
 
+    json_object_set_new(json_object_get(metadata, "annotations"), ANNOTATION_SPEC_HASH, json_string(origin->spec_hash));
     json_object_set_new(metadata, "name", json_string(name));
     json_object_set_new(metadata, "namespace", json_string(origin->namespace));
     json_object_set_new(metadata, "ownerReferences", json_pack("[{s:s, s:s, s:s, s:s, s:b, s:b}]", "apiVersion", origin->api_version,
@@ -230,12 +232,12 @@ static json_t *pod_metadata(const struct origin *origin, enum child_kind kind)
     return metadata;
 }
 
-static json_t *generated_pod(const struct origin *origin, enum child_kind kind, json_t *container)
+static json_t *generated_pod(const struct origin *origin, json_t *container)
 {
     const struct settings *settings = origin->settings;
     json_t *spec = json_pack("{s:b, s:b, s:[o], s:[o]}", "automountServiceAccountToken", 0, "enableServiceLinks", 0,
                              "containers", container, "volumes", home_volume(origin));
-    json_t *pod = json_pack("{s:s, s:s, s:o, s:o}", "apiVersion", "v1", "kind", "Pod", "metadata", pod_metadata(origin, kind), "spec", spec);
+    json_t *pod = json_pack("{s:s, s:s, s:o, s:o}", "apiVersion", "v1", "kind", "Pod", "metadata", pod_metadata(origin, CHILD_POD), "spec", spec);
     json_t *security = pod_security(origin);
 
     ASSERT(pod);
@@ -281,16 +283,22 @@ static void set_where_missing(json_t *object, const char *key, json_t *value)
         json_object_set_new(object, key, value);
 }
 
-json_t *child_pod(const struct origin *origin, struct error *err)
+/* What is generated, over the template. */
+static json_t *merged_pod(const struct origin *origin)
 {
     json_t *container = container_of(origin);
     put_probes(container, origin->settings);
-    cleanup_json json_t *generated = generated_pod(origin, CHILD_POD, container);
+    cleanup_json json_t *generated = generated_pod(origin, container);
     const json_t *template = json_object_get(origin->spec, "podTemplate");
-    cleanup_json json_t *pod = json_is_object(template) ? kube_merge_template(generated, template) : json_incref(generated);
+
+    return json_is_object(template) ? kube_merge_template(generated, template) : steal(&generated);
+}
+
+json_t *child_pod(const struct origin *origin, struct error *err)
+{
+    cleanup_json json_t *pod = merged_pod(origin);
     json_t *annotations = json_object_get(json_object_get(pod, "metadata"), "annotations"), *spec = json_object_get(pod, "spec");
 
-    json_object_set_new(annotations, ANNOTATION_SPEC_HASH, json_string(origin->spec_hash));
     json_object_set_new(annotations, ANNOTATION_KEY_HASH, json_string(origin->key_hash));
     json_object_set_new(spec, "restartPolicy", json_string("Always"));
     set_where_missing(spec, "terminationGracePeriodSeconds", json_integer(GRACE_S));
@@ -299,21 +307,38 @@ json_t *child_pod(const struct origin *origin, struct error *err)
     return steal(&pod);
 }
 
-/* Without what the service selects by, without the key, once. Everything below the home goes; the mount itself stays, and what the file system keeps there. */
+/* --- the pod that empties the home --- */
+
+/* Without what the service selects by. */
+static json_t *reset_metadata(const struct origin *origin)
+{
+    json_t *metadata = pod_metadata(origin, CHILD_RESET_POD);
+
+    json_object_set_new(json_object_get(metadata, "labels"), "app.kubernetes.io/name", json_string("open-terminal-reset"));
+    return metadata;
+}
+
+/* The last lines that it prints say why it failed: the status gets them from here. */
+static void complete_reset_container(json_t *container, const struct origin *origin)
+{
+    json_object_update_new(container, json_pack("{s:s, s:[s, s, s], s:s, s:[o], s:o, s:s}", "name", "reset",
+        "command", "/bin/sh", "-c", kube_empty_home_script, "workingDir", TERMINAL_HOME, "volumeMounts", home_mount(origin),
+        "resources", resources_of(origin->spec), "terminationMessagePolicy", "FallbackToLogsOnError"));
+}
+
+/* Without the key, once. Everything below the home goes; the mount itself stays, and what the file system keeps there. */
 json_t *child_reset_pod(const struct origin *origin, struct error *err)
 {
-    json_t *container = container_of(origin), *labels;
+    cleanup_json json_t *terminal = merged_pod(origin), *spec = kube_cleaner_of(terminal);
+    cleanup_json json_t *container = json_incref(json_object_get(spec, "container")), *pod = NULL;
 
-    json_object_set_new(container, "command", json_pack("[s, s, s]", "/bin/sh", "-c", kube_empty_home_script));
-    json_object_set_new(container, "name", json_string("reset"));
-    json_object_del(container, "env");
-    json_object_del(container, "ports");
-    cleanup_json json_t *pod = generated_pod(origin, CHILD_RESET_POD, container);
-    labels = json_object_get(json_object_get(pod, "metadata"), "labels");
-    json_object_set_new(labels, "app.kubernetes.io/name", json_string("open-terminal-reset"));
-    json_object_set_new(json_object_get(pod, "spec"), "restartPolicy", json_string("Never"));
-    json_object_set_new(json_object_get(pod, "spec"), "activeDeadlineSeconds", json_integer(600));
-    json_object_set_new(json_object_get(pod, "spec"), "terminationGracePeriodSeconds", json_integer(0));
+    complete_reset_container(container, origin);
+    json_object_del(spec, "container");
+    json_object_update_new(spec, json_pack("{s:s, s:b, s:b, s:i, s:i, s:[O], s:[o]}", "restartPolicy", "Never", "automountServiceAccountToken", 0,
+        "enableServiceLinks", 0, "activeDeadlineSeconds", RESET_LIMIT_S, "terminationGracePeriodSeconds", 0, "containers", container,
+        "volumes", home_volume(origin)));
+    pod = json_pack("{s:s, s:s, s:o, s:O}", "apiVersion", "v1", "kind", "Pod", "metadata", reset_metadata(origin), "spec", spec);
+    ASSERT(pod);
     if (check_images(origin, pod, err) < 0)
         return NULL;
     return steal(&pod);

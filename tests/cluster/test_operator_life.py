@@ -56,6 +56,22 @@ def test_a_reset_empties_the_home_and_nothing_else(kube, operator):
     assert kube.get("pod", "wiped-reset") is None
 
 
+def test_a_reset_that_cannot_run_is_told_and_mends_itself(kube, operator):
+    kube.apply(terminal("unwiped"))
+    wait_phase(kube, "unwiped", "Running")
+    kube.execute("unwiped-pod", "echo x > /home/user/file")
+    kube.patch("terminal", "unwiped", {"metadata": {"annotations": {"openwebui.com/reset": "one"}},
+                                       "spec": {"podTemplate": {"spec": {"nodeSelector": {"no-such": "node"}}}}})
+    wait_for("the reason is told", lambda: condition(kube.get("terminal", "unwiped"))["reason"] == "ResetFailed", 90)
+    found = kube.get("terminal", "unwiped")
+    assert "cannot be scheduled" in found["status"]["message"] and "lastReset" not in found["status"]
+    assert kube.get("pod", "unwiped-pod") is None
+    kube.patch("terminal", "unwiped", {"spec": {"podTemplate": {"spec": {"nodeSelector": None}}}})
+    wait_for("the reset is told", lambda: kube.get("terminal", "unwiped")["status"].get("lastReset") == "one", 60)
+    wait_phase(kube, "unwiped", "Running")
+    assert kube.execute("unwiped-pod", "ls /home/user/file 2>/dev/null || echo none") == "none\n"
+
+
 def test_a_deleted_resource_leaves_only_its_home(kube, operator):
     kube.apply(terminal("gone"))
     wait_phase(kube, "gone", "Running")

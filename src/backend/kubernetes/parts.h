@@ -140,9 +140,7 @@ struct pod_plan {
 };
 /* The body of the terminal's pod. ERR_INVALID_POLICY. */
 json_t *pod_body(const struct terminal_spec *spec, const struct pod_plan *plan, struct error *err) MUST_CHECK;
-/* What the pod that empties the home of this pod has to have in common with it. */
-json_t *pod_cleaner(const json_t *pod) MUST_CHECK;
-/* Of a terminal about which nothing is known but the settings. */
+/* As kube_cleaner_of(), for a terminal about which nothing is known but the settings. */
 json_t *default_cleaner(const struct settings *settings, const char *image) MUST_CHECK;
 json_t *wipe_body(const struct terminal_key *key, const struct pod_plan *plan, const json_t *cleaner) MUST_CHECK;
 

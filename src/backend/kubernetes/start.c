@@ -1,6 +1,7 @@
 /* Starting a terminal: first the Secret and the home's claim, side by side, then the Service and the pod, side by side. Names follow from the key, so that whoever
  * starts the same terminal at the same time, here or in another orchestrator, meets the other's objects and uses them. */
 #include "backend/kubernetes/parts.h"
+#include "kubernetes/pod.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -82,7 +83,7 @@ static int plan_cleaner(struct attempt *attempt, struct error *err)
 
     if (!body)
         return -1;
-    attempt->cleaner = pod_cleaner(body);
+    attempt->cleaner = kube_cleaner_of(body);
     return 0;
 }
 

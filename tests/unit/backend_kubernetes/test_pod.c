@@ -4,6 +4,7 @@
 #include <cmocka.h>
 
 #include "backend/kubernetes/parts.h"
+#include "kubernetes/pod.h"
 
 static const struct terminal_key alice = { (char *)"alice@example.org", (char *)"gpu", (char *)"default" };
 
@@ -172,7 +173,7 @@ static void the_cleaner_is_like_the_terminal(void **state)
     struct settings settings = plain_settings();
     struct terminal_spec spec = { .key = &alice, .image = "guest:1", .policy = policy, .allow_sudo = true };
     struct error err = { 0 };
-    cleanup_json json_t *pod = make(&spec, &settings, &err), *cleaner = pod_cleaner(pod);
+    cleanup_json json_t *pod = make(&spec, &settings, &err), *cleaner = kube_cleaner_of(pod);
     struct pod_plan plan = { .name = "terminal-x-wipe", .namespace = "ns", .claim = "c", .sub_path = "terminal-x", .settings = &settings };
     cleanup_json json_t *wipe = wipe_body(&alice, &plan, cleaner);
 

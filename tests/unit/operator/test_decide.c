@@ -120,6 +120,11 @@ CHANGE(reset_runs, asks_reset(r); r->reset_pod = (struct pod){ .child = owned, .
 CHANGE(reset_done, asks_reset(r); r->reset_pod = (struct pod){ .child = owned, .ended = true, .succeeded = true };)
 CHANGE(reset_failed, asks_reset(r); r->reset_pod = (struct pod){ .child = owned, .ended = true, .message = (char *)"no" };)
 CHANGE(reset_failed_told, reset_failed(r); r->reason = REASON_RESET_FAILED; r->status_message = (char *)"no";)
+CHANGE(reset_cannot_pull, reset_runs(r); r->reset_pod.failure = REASON_IMAGE_PULL_FAILED; r->reset_pod.message = (char *)"no";)
+CHANGE(reset_just_unschedulable, reset_runs(r); r->reset_pod.unschedulable_since_us = NOW_US - 1000000; r->reset_pod.message = (char *)"no";)
+CHANGE(reset_long_unschedulable, reset_just_unschedulable(r); r->reset_pod.unschedulable_since_us = NOW_US - 11000000;)
+CHANGE(reset_of_other_spec, reset_runs(r); memcpy(r->reset_pod.spec_hash, "1-bb", 5);)
+CHANGE(reset_of_other_release, reset_runs(r); r->reset_pod.spec_hash[0] = 0;)
 CHANGE(reset_pod_left, had_reset(r); r->reset_pod = (struct pod){ .child = owned, .ended = true, .succeeded = true }; r->phase = PHASE_PENDING;)
 CHANGE(reset_pod_ending, reset_pod_left(r); r->reset_pod.child.deleting = true;)
 
@@ -196,6 +201,11 @@ static const struct row rows[] = {
     CASE("another user's home is not emptied", asleep, reset_of_foreign_claim, STEP_WRITE_STATUS, PHASE_IDLE, REASON_RESET_FAILED),
     CASE("nor one that does not say whose it is", asleep, reset_of_unnamed_claim, STEP_WRITE_STATUS, PHASE_IDLE, REASON_RESET_FAILED),
     CASE("a reset that runs is told", asleep, reset_runs, STEP_WRITE_STATUS, PHASE_IDLE, REASON_RESETTING),
+    CASE("a reset whose image cannot be pulled is told", asleep, reset_cannot_pull, STEP_WRITE_STATUS, PHASE_IDLE, REASON_RESET_FAILED),
+    CASE("a reset that no node takes for a moment is no fault", asleep, reset_just_unschedulable, STEP_WRITE_STATUS, PHASE_IDLE, REASON_RESETTING),
+    CASE("for long it is", asleep, reset_long_unschedulable, STEP_WRITE_STATUS, PHASE_IDLE, REASON_RESET_FAILED),
+    CASE("an edited spec replaces the reset's pod", asleep, reset_of_other_spec, STEP_DELETE_RESET_POD),
+    CASE("a reset's pod of another release stays", asleep, reset_of_other_release, STEP_WRITE_STATUS, PHASE_IDLE, REASON_RESETTING),
     CASE("a reset that is done is told", asleep, reset_done, STEP_WRITE_STATUS, PHASE_IDLE, REASON_IDLE_TIMEOUT),
     CASE("a reset is done once", asleep, had_reset, STEP_NONE),
     CASE("a failed reset is told", asleep, reset_failed, STEP_WRITE_STATUS, PHASE_IDLE, REASON_RESET_FAILED),
@@ -261,6 +271,23 @@ static void a_status_that_says_it_already_is_not_written(void **state)
     assert_int_equal(decide(&record, &now).step, STEP_WRITE_STATUS);
 }
 
+static void what_is_refused_is_told_and_wakes_nothing(void **state)
+{
+    static const struct { const char *name; enum step step; enum phase phase, told; enum reason reason; } cases[] = {
+        { "a pod", STEP_CREATE_POD, PHASE_PENDING, PHASE_ERROR, REASON_QUOTA_EXCEEDED },
+        { "a new one's pod", STEP_CREATE_POD, PHASE_NEW, PHASE_ERROR, REASON_QUOTA_EXCEEDED },
+        { "something of one that sleeps", STEP_DELETE_POD, PHASE_IDLE, PHASE_IDLE, REASON_QUOTA_EXCEEDED },
+        { "the reset of one that sleeps", STEP_CREATE_RESET_POD, PHASE_IDLE, PHASE_IDLE, REASON_RESET_FAILED },
+        { "the reset that a new one was made for", STEP_CREATE_RESET_POD, PHASE_NEW, PHASE_IDLE, REASON_RESET_FAILED },
+        { "the reset of one that is to start", STEP_CREATE_RESET_POD, PHASE_PENDING, PHASE_ERROR, REASON_QUOTA_EXCEEDED },
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct wanted_status wanted = decide_refused(cases[i].step, cases[i].phase, REASON_QUOTA_EXCEEDED);
+        if (wanted.phase != cases[i].told || wanted.reason != cases[i].reason || wanted.finish_reset)
+            fail_msg("%s: phase %s, reason %s", cases[i].name, phase_name(wanted.phase), reason_name(wanted.reason));
+    }
+}
+
 static void lastreset_is_written_with_the_end_of_a_reset(void **state)
 {
     struct record record = asleep();
@@ -281,6 +308,7 @@ int main(void)
         cmocka_unit_test(idle_waits_until_activity_could_be_reported),
         cmocka_unit_test(what_only_time_changes_is_looked_at_again),
         cmocka_unit_test(a_status_that_says_it_already_is_not_written),
+        cmocka_unit_test(what_is_refused_is_told_and_wakes_nothing),
         cmocka_unit_test(lastreset_is_written_with_the_end_of_a_reset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

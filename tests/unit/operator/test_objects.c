@@ -158,6 +158,62 @@ static void one_terminals_security_is_not_anothers(void **state)
     assert_true(json_equal(of_containers, containers_before));
 }
 
+static void a_reset_runs_where_and_as_its_terminal_does(void **state)
+{
+    static const char *const of_pod[] = { "securityContext", "nodeSelector", "tolerations", "runtimeClassName", "imagePullSecrets",
+                                          "serviceAccountName", "affinity", "priorityClassName" };
+    static const char *const of_container[] = { "image", "imagePullPolicy", "securityContext", "resources", "volumeMounts" };
+    cleanup_json json_t *spec = parse("{\"userId\":\"u\",\"storageMode\":\"shared\",\"containerSecurityContext\":{\"runAsUser\":7},\"podTemplate\":{\"spec\":{"
+        "\"securityContext\":{\"supplementalGroups\":[5]},\"nodeSelector\":{\"disk\":\"ssd\"},\"tolerations\":[{\"key\":\"k\"}],\"runtimeClassName\":\"kata\","
+        "\"imagePullSecrets\":[{\"name\":\"pull\"}],\"serviceAccountName\":\"sa\",\"affinity\":{\"nodeAffinity\":{}},\"priorityClassName\":\"low\","
+        "\"automountServiceAccountToken\":true,\"hostNetwork\":true,\"initContainers\":[{\"name\":\"i\"}],\"volumes\":[{\"name\":\"more\"}],"
+        "\"containers\":[{\"name\":\"open-terminal\",\"image\":\"t:2\",\"imagePullPolicy\":\"Always\",\"env\":[{\"name\":\"A\"}],"
+        "\"securityContext\":{\"privileged\":false}},{\"name\":\"side\"}]}}}");
+    struct settings settings = settings_of();
+    const struct origin origin = { "ns", "t1", "uid-1", "openwebui.com/v1alpha1", spec, "1-aa", "kh", &settings };
+    struct error err;
+    cleanup_json json_t *pod = child_pod(&origin, &err), *reset = child_reset_pod(&origin, &err);
+    assert_non_null(reset);
+    for (size_t i = 0; i < COUNT_OF(of_pod); i++) {
+        const json_t *wanted = kube_at(pod, "spec", of_pod[i], NULL);
+        if (!wanted || !json_equal(kube_at(reset, "spec", of_pod[i], NULL), wanted))
+            fail_msg("%s", of_pod[i]);
+    }
+    for (size_t i = 0; i < COUNT_OF(of_container); i++) {
+        const json_t *wanted = json_object_get(guest(pod), of_container[i]);
+        if (!wanted || !json_equal(json_object_get(guest(reset), of_container[i]), wanted))
+            fail_msg("container: %s", of_container[i]);
+    }
+    assert_string_equal(kube_name(reset), "t1-reset");
+    assert_string_not_equal(kube_label(reset, "app.kubernetes.io/name"), kube_label(pod, "app.kubernetes.io/name"));
+    assert_string_equal(kube_annotation(reset, ANNOTATION_SPEC_HASH), "1-aa");
+    assert_string_equal(kube_text_at(reset, "spec", "restartPolicy", NULL), "Never");
+    assert_true(json_is_false(kube_at(reset, "spec", "automountServiceAccountToken", NULL)));
+    assert_null(kube_at(reset, "spec", "hostNetwork", NULL));
+    assert_null(kube_at(reset, "spec", "initContainers", NULL));
+    assert_int_equal(json_array_size(kube_at(reset, "spec", "containers", NULL)), 1);
+    assert_int_equal(json_array_size(kube_at(reset, "spec", "volumes", NULL)), 1);
+    assert_null(json_object_get(guest(reset), "env"));
+    assert_null(json_object_get(guest(reset), "ports"));
+    assert_null(json_object_get(guest(reset), "startupProbe"));
+}
+
+static void a_reset_that_fails_says_why(void **state)
+{
+    cleanup_json json_t *status = parse("{\"phase\":\"Failed\",\"containerStatuses\":[{\"name\":\"reset\",\"state\":{\"terminated\":{\"exitCode\":1,"
+                                        "\"reason\":\"Error\",\"message\":\"the home could not be emptied: x\"}}}]}");
+    cleanup_json json_t *spec = parse("{\"userId\":\"u\"}");
+    struct settings settings = settings_of();
+    const struct origin origin = { "ns", "t1", "uid-1", "openwebui.com/v1alpha1", spec, "1-aa", "kh", &settings };
+    struct error err;
+    cleanup_json json_t *reset = child_reset_pod(&origin, &err);
+    struct pod pod = { 0 };
+    assert_string_equal(json_text(guest(reset), "terminationMessagePolicy"), "FallbackToLogsOnError");
+    guest_state_read(&pod, status);
+    assert_string_equal(pod.message, "the pod ended: exit code 1 (Error): the home could not be emptied: x");
+    free(pod.message);
+}
+
 static void names_are_valid_for_every_resource(void **state)
 {
     static const char *const names[] = { "t1", "1st", "a.b", "terminal-0123456789ab-abcdefghijklmnopqrst-123456-0123456789ab" };
@@ -391,6 +447,8 @@ int main(void)
         cmocka_unit_test(restricted_pods_run_without_rights),
         cmocka_unit_test(a_home_is_writable_for_a_restricted_guest_too),
         cmocka_unit_test(one_terminals_security_is_not_anothers),
+        cmocka_unit_test(a_reset_runs_where_and_as_its_terminal_does),
+        cmocka_unit_test(a_reset_that_fails_says_why),
         cmocka_unit_test(names_are_valid_for_every_resource),
         cmocka_unit_test(objects_tell_whose_they_are),
         cmocka_unit_test(only_marked_objects_of_the_user_are_his),

@@ -1,6 +1,8 @@
 /* See pod.h. */
 #include "kubernetes/pod.h"
 
+#include <string.h>
+
 #include "base/json.h"
 #include "kubernetes/object.h"
 #include "kubernetes/terminal.h"
@@ -19,6 +21,66 @@ json_t *kube_merged(const json_t *below, const json_t *above)
     lay_over(result, below);
     lay_over(result, above);
     return result;
+}
+
+/* --- what a policy says --- */
+
+json_t *kube_policy_object(const json_t *policy, const char *camel, const char *snake)
+{
+    return kube_merged(json_object_get(policy, camel), json_object_get(policy, snake));
+}
+
+json_t *kube_policy_template(const json_t *policy)
+{
+    const json_t *given = json_object_get(policy, "podTemplate");
+
+    if (!json_is_object(given))
+        given = json_object_get(policy, "pod_template");
+    if (!json_is_object(given))
+        return json_object();
+    if (json_object_get(given, "spec") || json_object_get(given, "metadata"))
+        return json_deep_copy(given);
+    return json_pack("{s:o}", "spec", json_deep_copy(given));
+}
+
+char *kube_escape_variable(const char *value)
+{
+    char *escaped = xmalloc(strlen(value) * 2 + 1), *to = escaped;
+
+    for (; *value; value++) {
+        if (*value == '$')
+            *to++ = '$';
+        *to++ = *value;
+    }
+    *to = '\0';
+    return escaped;
+}
+
+int kube_refuse_network(const char *network, struct error *err)
+{
+    if (!network)
+        return 0;
+    return error_set(err, ERR_INVALID_POLICY, "network '%s': on Kubernetes a pod's networks are annotations of the podTemplate", network);
+}
+
+static void add_capability(json_t *context, const char *name)
+{
+    json_t *capabilities = json_object_get(context, "capabilities");
+
+    if (!json_is_object(capabilities))
+        json_object_set_new(context, "capabilities", capabilities = json_object());
+    json_t *add = json_object_get(capabilities, "add");
+    if (!json_is_array(add))
+        json_object_set_new(capabilities, "add", add = json_array());
+    json_array_append_new(add, json_string(name));
+}
+
+void kube_put_privileges(json_t *context, bool allow_sudo, bool net_admin)
+{
+    if (!allow_sudo)
+        json_object_set_new(context, "allowPrivilegeEscalation", json_false());
+    if (net_admin)
+        add_capability(context, "NET_ADMIN");
 }
 
 /* --- security contexts --- */

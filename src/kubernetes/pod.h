@@ -11,6 +11,19 @@
 /* `above` laid over `below`, objects deep. What is no object counts as empty. */
 json_t *kube_merged(const json_t *below, const json_t *above) MUST_CHECK;
 
+/* --- what a policy says --- */
+
+/* What it has under either spelling of a name; the second wins. */
+json_t *kube_policy_object(const json_t *policy, const char *camel, const char *snake) MUST_CHECK;
+/* Its `podTemplate` as {metadata, spec}; a bare pod spec is taken too. Empty when there is none. */
+json_t *kube_policy_template(const json_t *policy) MUST_CHECK;
+/* The value of a variable, so that Kubernetes, which expands $(NAME) and reads "$$" as "$", hands over `value` as it is. The caller frees. */
+char *kube_escape_variable(const char *value) MUST_CHECK;
+/* ERR_INVALID_POLICY when the policy names a network, which only an engine has; NULL: none. */
+int kube_refuse_network(const char *network, struct error *err) MUST_CHECK;
+/* On top of a container's security context: no sudo unless allowed, NET_ADMIN for the image's own filter. */
+void kube_put_privileges(json_t *context, bool allow_sudo, bool net_admin);
+
 /* --- security contexts: defaults of restricted mode, over them the settings', over them the terminal's own. Each may be NULL. --- */
 json_t *kube_pod_security(bool restricted, const json_t *settings, const json_t *own) MUST_CHECK;
 json_t *kube_container_security(bool restricted, const json_t *settings, const json_t *own) MUST_CHECK;

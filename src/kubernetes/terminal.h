@@ -10,7 +10,8 @@
 #define ANNOTATION_USER_ID "openwebui.com/user-id"
 #define ANNOTATION_POLICY_ID "openwebui.com/policy-id"
 #define ANNOTATION_CONTEXT_ID "openwebui.com/context-id"
-/* On the pod: what it was made from; on the resource: the orchestrator's hash of the policy that it was made from. */
+/* On the pod: what it was made from; on the resource: the orchestrator's hash of the policy that it was made from,
+ * after the number of the rules that it was made by. */
 #define ANNOTATION_SPEC_HASH "openwebui.com/spec-hash"
 /* On the pod: a hash of the key that its guest got. The operator's: the first 16 hex digits of SHA-256 of the key as it stands in the Secret
  * (base64); the direct backend's: key_hash12() of the key. */

@@ -1,6 +1,7 @@
 """The orchestrator with TERMINALS_BACKEND=kubernetes-operator: requests make, wake and use Terminal resources."""
 import json
 import time
+import urllib.request
 
 import pytest
 
@@ -67,16 +68,23 @@ def test_a_home_without_a_resource_is_reset_too(kube, service):
     assert run(service, "dora", "ls file 2>/dev/null || echo none") == "none\n"
 
 
+def put_policy(service, name, data):
+    request = urllib.request.Request(f"http://127.0.0.1:{service.port}/api/v1/policies/{name}", data=json.dumps(data).encode(), method="PUT",
+                                     headers=headers("admin"))
+    assert urllib.request.urlopen(request, timeout=10).status == 200
+
+
+def run_under(service, policy, user, command):
+    status, text = service.get(f"/p/{policy}/execute?wait=10", headers(user), json.dumps({"command": "sleep 0.1; " + command}).encode())
+    assert status == 200, text
+    return "".join(piece["data"] for piece in json.loads(text)["output"]).replace("\r\n", "\n").strip()
+
+
 def test_policies_reach_the_guest_at_the_next_start(kube, service):
-    import urllib.request
     def put(data):
-        request = urllib.request.Request(f"http://127.0.0.1:{service.port}/api/v1/policies/p1", data=json.dumps(data).encode(), method="PUT",
-                                         headers=headers("admin"))
-        assert urllib.request.urlopen(request, timeout=10).status == 200
+        put_policy(service, "p1", data)
     def ask():
-        status, text = service.get("/p/p1/execute?wait=10", headers("eve"), json.dumps({"command": "sleep 0.1; echo $COLOUR"}).encode())
-        assert status == 200, text
-        return "".join(piece["data"] for piece in json.loads(text)["output"]).strip()
+        return run_under(service, "p1", "eve", "echo $COLOUR")
     put({"env": {"COLOUR": "red"}, "cpu_limit": "500m", "memory_limit": "512Mi"})
     assert ask() == "red"
     found = resource_of(kube, "eve")
@@ -85,6 +93,13 @@ def test_policies_reach_the_guest_at_the_next_start(kube, service):
     assert api(service, "/api/v1/terminals/stop", {"user_id": "eve", "policy_id": "p1"})["stopped"] == 1
     assert ask() == "blue"
     assert resource_of(kube, "eve")["metadata"]["uid"] == found["metadata"]["uid"]
+
+
+def test_a_policy_means_what_it_means_to_the_direct_backend(kube, service):
+    put_policy(service, "p2", {"env": {"WORD": "pa$$word $(HOME)"}, "allow_sudo": False, "podTemplate": {"hostname": "chosen"}})
+    assert run_under(service, "p2", "eva", 'echo "$WORD"; uname -n') == "pa$$word $(HOME)\nchosen"
+    pod = kube.get("pod", resource_of(kube, "eva")["metadata"]["name"] + "-pod")
+    assert pod["spec"]["containers"][0]["securityContext"] == {"allowPrivilegeEscalation": False}
 
 
 def test_a_deleted_pod_is_used_again_without_a_restart_of_ours(kube, service):

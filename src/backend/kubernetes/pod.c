@@ -1,25 +1,13 @@
 /* The pods that we make: the terminal's, and the short-lived one that empties its home. Pure functions over JSON. */
 #include "backend/kubernetes/parts.h"
 
+#include "kubernetes/pod.h"
+
 #define GRACE_S 10
 #define DEFAULT_GROUP 1000              /* of the stock images' user */
 #define WIPE_LIMIT_S 600
 
 /* --- the policy's template ----------------------------------------------------------------------------------- */
-
-/* `podTemplate` as {metadata, spec}; a bare pod spec is taken too. Empty when there is none. */
-static json_t *template_of(const json_t *policy)
-{
-    const json_t *given = json_object_get(policy, "podTemplate");
-
-    if (!given)
-        given = json_object_get(policy, "pod_template");
-    if (!json_is_object(given))
-        return json_object();
-    if (json_object_get(given, "spec") || json_object_get(given, "metadata"))
-        return json_deep_copy(given);
-    return json_pack("{s:o}", "spec", json_deep_copy(given));
-}
 
 /* The template's words on the terminal's own container. Borrowed; NULL when it has none. */
 static const json_t *template_container(const json_t *template)
@@ -28,20 +16,6 @@ static const json_t *template_container(const json_t *template)
 }
 
 /* --- the container ------------------------------------------------------------------------------------------- */
-
-/* Kubernetes expands $(NAME) in values and reads "$$" as "$". */
-static char *escape_dollars(const char *value)
-{
-    char *escaped = xmalloc(strlen(value) * 2 + 1), *to = escaped;
-
-    for (; *value; value++) {
-        if (*value == '$')
-            *to++ = '$';
-        *to++ = *value;
-    }
-    *to = '\0';
-    return escaped;
-}
 
 static json_t *environment(const struct terminal_spec *spec, const char *secret)
 {
@@ -52,7 +26,7 @@ static json_t *environment(const struct terminal_spec *spec, const char *secret)
     json_object_foreach((json_t *)spec->env, name, value) {
         if (!json_is_string(value) || strcmp(name, "OPEN_TERMINAL_API_KEY") == 0)
             continue;
-        cleanup_free char *escaped = escape_dollars(json_string_value(value));
+        cleanup_free char *escaped = kube_escape_variable(json_string_value(value));
         json_array_append_new(list, json_pack("{s:s, s:s}", "name", name, "value", escaped));
     }
     json_array_append_new(list, json_pack("{s:s, s:{s:{s:s, s:s}}}", "name", "OPEN_TERMINAL_API_KEY", "valueFrom", "secretKeyRef", "name", secret,
@@ -89,17 +63,7 @@ static void set_privileges(json_t *container, const struct terminal_spec *spec, 
 {
     json_t *context = container_security_context(settings, spec->policy, spec->restricted);
 
-    if (!spec->allow_sudo)
-        json_object_set_new(context, "allowPrivilegeEscalation", json_false());
-    if (spec->net_admin && !spec->restricted) {
-        json_t *capabilities = json_object_get(context, "capabilities");
-        if (!json_is_object(capabilities))
-            json_object_set_new(context, "capabilities", capabilities = json_object());
-        json_t *add = json_object_get(capabilities, "add");
-        if (!json_is_array(add))
-            json_object_set_new(capabilities, "add", add = json_array());
-        json_array_append_new(add, json_string("NET_ADMIN"));
-    }
+    kube_put_privileges(context, spec->allow_sudo, spec->net_admin && !spec->restricted);
     json_object_set_new(container, "securityContext", context);
 }
 
@@ -178,13 +142,11 @@ static json_t *generated_pod(const struct terminal_spec *spec, const struct pod_
 
 json_t *pod_body(const struct terminal_spec *spec, const struct pod_plan *plan, struct error *err)
 {
-    cleanup_json json_t *template = template_of(spec->policy), *generated = NULL;
+    cleanup_json json_t *template = kube_policy_template(spec->policy), *generated = NULL;
     json_t *container, *pod;
 
-    if (spec->network) {
-        (void)error_set(err, ERR_INVALID_POLICY, "network '%s': on Kubernetes a pod's networks are annotations of the podTemplate", spec->network);
+    if (kube_refuse_network(spec->network, err) < 0)
         return NULL;
-    }
     container = guest_container(spec, plan, template, err);
     if (!container)
         return NULL;

@@ -7,6 +7,8 @@
 
 #define REQUEST_NANO_CPUS 100000000ull  /* the schema's defaults; a smaller limit is the request too */
 #define REQUEST_BYTES (256ull << 20)
+/* Before the policy's hash: the number of the rules by which a policy becomes a resource. When they change, so do resources that sleep. */
+#define RULES "2-"
 
 /* --- metadata --- */
 
@@ -49,11 +51,27 @@ json_t *resource_bare_object(const struct resource *resource, const struct termi
 
 /* --- spec --- */
 
-static const json_t *policy_member(const struct terminal_spec *spec, const char *snake, const char *camel)
+static void put_if_filled(json_t *to, const char *key, json_t *object)
 {
-    const json_t *value = json_object_get(spec->policy, snake);
+    if (json_object_size(object) > 0)
+        json_object_set(to, key, object);
+    json_decref(object);
+}
 
-    return value && !json_is_null(value) ? value : json_object_get(spec->policy, camel);
+/* The operator hands values to Kubernetes as they stand in the resource. */
+static void put_environment(json_t *to, const json_t *env)
+{
+    json_t *variables = json_object();
+    const json_t *value;
+    const char *name;
+
+    json_object_foreach((json_t *)env, name, value) {
+        if (!json_is_string(value))
+            continue;
+        cleanup_free char *escaped = kube_escape_variable(json_string_value(value));
+        json_object_set_new(variables, name, json_string(escaped));
+    }
+    put_if_filled(to, "env", variables);
 }
 
 static void put_text(json_t *object, const char *key, char *text)
@@ -106,35 +124,21 @@ static json_int_t idle_minutes(const struct resource *resource, const struct ter
     return minutes > 0 ? minutes : 0;
 }
 
-static void put_if_filled(json_t *to, const char *key, json_t *object)
-{
-    if (json_object_size(object) > 0)
-        json_object_set(to, key, object);
-    json_decref(object);
-}
-
 static void put_security(json_t *to, const struct resource *resource, const struct terminal_spec *spec)
 {
     const struct settings *settings = resource->settings;
-    json_t *container = kube_merged(settings->kubernetes_container_security_context,
-                                    policy_member(spec, "container_security_context", "containerSecurityContext"));
+    cleanup_json json_t *of_container = kube_policy_object(spec->policy, "containerSecurityContext", "container_security_context");
+    cleanup_json json_t *of_pod = kube_policy_object(spec->policy, "podSecurityContext", "pod_security_context");
+    json_t *container = kube_merged(settings->kubernetes_container_security_context, of_container);
 
-    if (spec->net_admin) {
-        json_t *capabilities = kube_merged(json_object_get(container, "capabilities"), NULL);
-        json_t *add = json_object_get(capabilities, "add");
-        if (!json_is_array(add))
-            json_object_set_new(capabilities, "add", add = json_array());
-        json_array_append_new(add, json_string("NET_ADMIN"));
-        json_object_set_new(container, "capabilities", capabilities);
-    }
+    kube_put_privileges(container, spec->allow_sudo, spec->net_admin && !spec->restricted);
     put_if_filled(to, "containerSecurityContext", container);
-    put_if_filled(to, "podSecurityContext", kube_merged(settings->kubernetes_pod_security_context,
-                                                        policy_member(spec, "pod_security_context", "podSecurityContext")));
+    put_if_filled(to, "podSecurityContext", kube_merged(settings->kubernetes_pod_security_context, of_pod));
 }
 
 static void put_template(json_t *to, const struct terminal_spec *spec)
 {
-    json_t *template = kube_merged(policy_member(spec, "podTemplate", "pod_template"), NULL);
+    json_t *template = kube_policy_template(spec->policy);
 
     if (spec->runtime) {
         json_t *pod = kube_merged(json_object_get(template, "spec"), NULL);
@@ -147,13 +151,14 @@ static void put_template(json_t *to, const struct terminal_spec *spec)
 json_t *resource_object(const struct resource *resource, const struct terminal_spec *spec, const char *name, struct error *err)
 {
     cleanup_json json_t *object = resource_bare_object(resource, spec->key, name);
+    cleanup_free char *hash = xasprintf(RULES "%s", spec->spec_hash ? spec->spec_hash : "");
     json_t *to = json_object_get(object, "spec");
 
-    json_object_set_new(json_object_get(json_object_get(object, "metadata"), "annotations"), ANNOTATION_SPEC_HASH,
-                        json_string(spec->spec_hash ? spec->spec_hash : ""));
+    if (kube_refuse_network(spec->network, err) < 0)
+        return NULL;
+    json_object_set_new(json_object_get(json_object_get(object, "metadata"), "annotations"), ANNOTATION_SPEC_HASH, json_string(hash));
     json_object_set_new(to, "image", json_string(spec->image));
-    if (json_is_object(spec->env) && json_object_size(spec->env) > 0)
-        json_object_set(to, "env", (json_t *)spec->env);
+    put_environment(to, spec->env);
     json_object_set_new(to, "idleTimeoutMinutes", json_integer(idle_minutes(resource, spec)));
     json_object_set_new(to, "restricted", json_boolean(spec->restricted));
     put_home(to, resource, spec);

@@ -149,7 +149,78 @@ static void a_policy_becomes_a_resource(void **state)
     assert_string_equal(kube_text_at(to, "podTemplate", "spec", "hostname", NULL), "h");
     assert_int_equal(json_integer_value(kube_at(to, "podSecurityContext", "runAsUser", NULL)), 7);
     assert_string_equal(kube_annotation(object, ANNOTATION_USER_ID), "a@b");
+    assert_string_equal(kube_annotation(object, ANNOTATION_SPEC_HASH), "2-hh");        /* one that older rules made is made anew */
     assert_true(kube_label_value_is_valid(kube_label(object, LABEL_USER_ID)));
+    terminal_key_free(key);
+}
+
+/* As tests/unit/backend_kubernetes/test_pod.c has it of pods. */
+static void a_policy_means_what_it_means_to_the_direct_backend(void **state)
+{
+    static const struct {
+        const char *name, *policy;
+        struct terminal_spec spec;
+        const char *member, *expected;      /* of the resource's spec; NULL: there is none */
+    } cases[] = {
+        { "sudo", "{}", { .allow_sudo = true }, "containerSecurityContext", NULL },
+        { "no sudo", "{}", { 0 }, "containerSecurityContext", "{\"allowPrivilegeEscalation\":false}" },
+        { "no sudo, whatever the policy's context says", "{\"container_security_context\":{\"allowPrivilegeEscalation\":true}}", { 0 },
+          "containerSecurityContext", "{\"allowPrivilegeEscalation\":false}" },
+        { "NET_ADMIN for the image's own filter", "{\"containerSecurityContext\":{\"capabilities\":{\"add\":[\"KILL\"]}}}",
+          { .allow_sudo = true, .net_admin = true }, "containerSecurityContext", "{\"capabilities\":{\"add\":[\"KILL\",\"NET_ADMIN\"]}}" },
+        { "but not restricted", "{}", { .allow_sudo = true, .net_admin = true, .restricted = true }, "containerSecurityContext", NULL },
+        { "both spellings of a context", "{\"podSecurityContext\":{\"runAsUser\":1,\"fsGroup\":2},\"pod_security_context\":{\"runAsUser\":3}}",
+          { .allow_sudo = true }, "podSecurityContext", "{\"runAsUser\":3,\"fsGroup\":2}" },
+        { "dollars are not expanded", "{}", { .allow_sudo = true }, "env", "{\"A\":\"pa$$$$word\",\"B\":\"$$(A)\",\"C\":\"plain\"}" },
+        { "a whole template", "{\"podTemplate\":{\"metadata\":{\"labels\":{\"a\":\"b\"}}}}", { .allow_sudo = true }, "podTemplate",
+          "{\"metadata\":{\"labels\":{\"a\":\"b\"}}}" },
+        { "a bare pod spec", "{\"pod_template\":{\"serviceAccountName\":\"sa\"}}", { .allow_sudo = true, .runtime = "kata" }, "podTemplate",
+          "{\"spec\":{\"serviceAccountName\":\"sa\",\"runtimeClassName\":\"kata\"}}" },
+        { "no template", "{}", { .allow_sudo = true }, "podTemplate", NULL },
+    };
+    struct settings settings = { .kubernetes_storage_size = (char *)"1Gi", .kubernetes_storage_mode = (char *)"per-user" };
+    struct resource resource = { .settings = &settings, .api_version = (char *)"openwebui.com/v1alpha1", .namespace = "ns" };
+    struct terminal_key *key = terminal_key_new(str_from("u"), str_from("p"), str_from("default"));
+    cleanup_json json_t *env = parse("{\"A\":\"pa$$word\",\"B\":\"$(A)\",\"C\":\"plain\"}");
+
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        cleanup_json json_t *policy = parse(cases[i].policy), *wanted = cases[i].expected ? parse(cases[i].expected) : NULL;
+        struct terminal_spec spec = cases[i].spec;
+        struct error err = { 0 };
+        spec.key = key;
+        spec.image = "i:1";
+        spec.env = env;
+        spec.policy = policy;
+        cleanup_json json_t *object = resource_object(&resource, &spec, "terminal-x", &err);
+        if (!object)
+            fail_msg("%s: %s", cases[i].name, err.text);
+        const json_t *found = kube_at(object, "spec", cases[i].member, NULL);
+        cleanup_free char *text = found ? json_write(found) : NULL;
+        if (wanted ? !json_equal(found, wanted) : found != NULL)
+            fail_msg("%s: %s", cases[i].name, text ? text : "none");
+    }
+    terminal_key_free(key);
+}
+
+static void what_no_resource_can_be_is_said(void **state)
+{
+    static const struct { struct terminal_spec spec; const char *text; } cases[] = {
+        { { .gpus = "all" }, "gpus 'all'" }, { { .network = "lan" }, "network 'lan'" },
+    };
+    struct settings settings = { .kubernetes_storage_size = (char *)"1Gi", .kubernetes_storage_mode = (char *)"per-user" };
+    struct resource resource = { .settings = &settings, .api_version = (char *)"openwebui.com/v1alpha1", .namespace = "ns" };
+    struct terminal_key *key = terminal_key_new(str_from("u"), str_from("p"), str_from("default"));
+
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct terminal_spec spec = cases[i].spec;
+        struct error err = { 0 };
+        spec.key = key;
+        spec.image = "i:1";
+        assert_null(resource_object(&resource, &spec, "terminal-x", &err));
+        assert_int_equal(err.class, ERR_INVALID_POLICY);
+        if (!strstr(err.text, cases[i].text))
+            fail_msg("%s", err.text);
+    }
     terminal_key_free(key);
 }
 
@@ -160,6 +231,8 @@ int main(void)
         cmocka_unit_test(a_new_pod_needs_its_key_read_again),
         cmocka_unit_test(keys_come_from_spec_or_label),
         cmocka_unit_test(a_policy_becomes_a_resource),
+        cmocka_unit_test(a_policy_means_what_it_means_to_the_direct_backend),
+        cmocka_unit_test(what_no_resource_can_be_is_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

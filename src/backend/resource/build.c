@@ -36,7 +36,8 @@ static json_t *labels_of(const struct resource *resource, const struct terminal_
     return labels;
 }
 
-json_t *resource_bare_object(const struct resource *resource, const struct terminal_key *key, const char *name)
+/* One that only says whose it is. */
+static json_t *bare_object(const struct resource *resource, const struct terminal_key *key, const char *name)
 {
     json_t *annotations = json_pack("{s:s, s:s, s:s}", ANNOTATION_USER_ID, key->user_id, ANNOTATION_POLICY_ID, key->policy_id,
                                     ANNOTATION_CONTEXT_ID, key->context_id);
@@ -150,7 +151,7 @@ static void put_template(json_t *to, const struct terminal_spec *spec)
 
 json_t *resource_object(const struct resource *resource, const struct terminal_spec *spec, const char *name, struct error *err)
 {
-    cleanup_json json_t *object = resource_bare_object(resource, spec->key, name);
+    cleanup_json json_t *object = bare_object(resource, spec->key, name);
     cleanup_free char *hash = xasprintf(RULES "%s", spec->spec_hash ? spec->spec_hash : "");
     json_t *to = json_object_get(object, "spec");
 
@@ -165,4 +166,23 @@ json_t *resource_object(const struct resource *resource, const struct terminal_s
     put_security(to, resource, spec);
     put_template(to, spec);
     return put_resources(to, spec, err) < 0 ? NULL : steal(&object);
+}
+
+/* --- for a home without a resource --- */
+
+/* With what the settings say of every terminal, as nothing is known of this one's policy. Where it runs is the operator's to say. */
+json_t *resource_reset_object(const struct resource *resource, const struct terminal_ref *ref, const char *name, const char *token)
+{
+    const struct settings *settings = resource->settings;
+    const char *image = ref->image ? ref->image : settings->kubernetes_image ? settings->kubernetes_image : settings->image;
+    const char *mode = settings->kubernetes_storage_mode;
+    const struct terminal_spec spec = { .restricted = settings->restricted, .allow_sudo = true };
+    json_t *object = bare_object(resource, ref->key, name), *to = json_object_get(object, "spec");
+
+    json_object_set_new(json_object_get(json_object_get(object, "metadata"), "annotations"), ANNOTATION_RESET, json_string(token));
+    json_object_set_new(to, "image", json_string(image));
+    json_object_set_new(to, "storageMode", json_string(mode ? mode : "per-user"));
+    json_object_set_new(to, "restricted", json_boolean(spec.restricted));
+    put_security(to, resource, &spec);
+    return object;
 }

@@ -106,8 +106,8 @@ bool entry_is_instance(const struct entry *entry, const char *instance_id);
 /* --- build.c (pure) --- */
 /* The resource for a terminal. ERR_INVALID_POLICY. */
 json_t *resource_object(const struct resource *resource, const struct terminal_spec *spec, const char *name, struct error *err) MUST_CHECK;
-/* One that only says whose it is: for a home without a resource. */
-json_t *resource_bare_object(const struct resource *resource, const struct terminal_key *key, const char *name) MUST_CHECK;
+/* One that asks for the reset `token` of a home that has no resource, and stays asleep. */
+json_t *resource_reset_object(const struct resource *resource, const struct terminal_ref *ref, const char *name, const char *token) MUST_CHECK;
 
 /* --- picture.c --- */
 void picture_start(struct resource *resource);

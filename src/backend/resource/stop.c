@@ -115,15 +115,12 @@ static int make_for_reset(struct resource *resource, const struct terminal_ref *
 {
     const char *mode = resource->settings->kubernetes_storage_mode;
     cleanup_free char *claim = xasprintf("%s-pvc", name);
-    cleanup_json json_t *object = resource_bare_object(resource, ref->key, name), *made = NULL;
+    cleanup_json json_t *object = resource_reset_object(resource, ref, name, token), *made = NULL;
     bool own = !mode || strcmp(mode, "per-user") == 0;
 
     *nothing = own && kube_get(resource->client, &KUBE_PVCS, resource->namespace, claim, NULL, err) < 0 && err->class == ERR_NOT_FOUND;
     if (*nothing)
         return 0;
-    json_object_set_new(json_object_get(json_object_get(object, "metadata"), "annotations"), ANNOTATION_RESET, json_string(token));
-    json_object_set_new(json_object_get(object, "spec"), "image", json_string(ref->image ? ref->image : resource->settings->image));
-    json_object_set_new(json_object_get(object, "spec"), "storageMode", json_string(mode ? mode : "per-user"));
     if (kube_create(resource->client, &resource->terminals, resource->namespace, object, &made, err) < 0)
         return -1;
     picture_take(resource, made);

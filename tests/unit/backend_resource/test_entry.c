@@ -224,6 +224,35 @@ static void what_no_resource_can_be_is_said(void **state)
     terminal_key_free(key);
 }
 
+static void a_home_without_a_resource_is_reset_as_the_settings_say(void **state)
+{
+    static const struct { const char *name, *observed, *kubernetes_image, *image; } cases[] = {
+        { "the image that was seen", "seen:1", "cluster:1", "seen:1" },
+        { "else that of Kubernetes", NULL, "cluster:1", "cluster:1" },
+        { "else that of all", NULL, NULL, "all:1" },
+    };
+    cleanup_json json_t *of_pods = parse("{\"runAsUser\":1001}"), *of_containers = parse("{\"capabilities\":{\"drop\":[\"ALL\"]}}");
+    struct settings settings = { .image = (char *)"all:1", .restricted = true, .kubernetes_storage_mode = (char *)"shared",
+                                 .kubernetes_pod_security_context = of_pods, .kubernetes_container_security_context = of_containers };
+    struct resource resource = { .settings = &settings, .api_version = (char *)"openwebui.com/v1alpha1", .namespace = "ns" };
+    struct terminal_key *key = terminal_key_new(str_from("u"), str_from("p"), str_from("default"));
+
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        const struct terminal_ref ref = { .key = key, .image = cases[i].observed };
+        settings.kubernetes_image = (char *)cases[i].kubernetes_image;
+        cleanup_json json_t *object = resource_reset_object(&resource, &ref, "terminal-x", "token");
+        const json_t *to = json_object_get(object, "spec");
+        if (strcmp(json_text(to, "image"), cases[i].image) != 0)
+            fail_msg("%s: %s", cases[i].name, json_text(to, "image"));
+        assert_string_equal(kube_annotation(object, ANNOTATION_RESET), "token");
+        assert_string_equal(json_text(to, "storageMode"), "shared");
+        assert_true(json_is_true(json_object_get(to, "restricted")));
+        assert_true(json_equal(json_object_get(to, "podSecurityContext"), of_pods));
+        assert_true(json_equal(json_object_get(to, "containerSecurityContext"), of_containers));
+    }
+    terminal_key_free(key);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -233,6 +262,7 @@ int main(void)
         cmocka_unit_test(a_policy_becomes_a_resource),
         cmocka_unit_test(a_policy_means_what_it_means_to_the_direct_backend),
         cmocka_unit_test(what_no_resource_can_be_is_said),
+        cmocka_unit_test(a_home_without_a_resource_is_reset_as_the_settings_say),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

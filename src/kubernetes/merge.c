@@ -1,7 +1,8 @@
 /* A pod template under the pod that we generate.
  *
  * The rule is "generated scalars win", with what follows from it for the API: of members that exclude each other (the source of a volume, of an environment
- * variable, the way of a probe) the generated choice wins whole, and of the template's metadata only labels and annotations are taken, since name, namespace, owners and finalizers are ours. */
+ * variable, the folder of a mount, the way of a probe) the generated choice wins whole, and of the template's metadata only labels and annotations are taken,
+ * since name, namespace, owners and finalizers are ours. */
 #include "kubernetes/object.h"
 
 #include <string.h>
@@ -13,13 +14,13 @@ static json_t *merge(const json_t *generated, const json_t *template, const char
 /* The member by which elements of the list under `key` are told apart; NULL: the list is one value. */
 static const char *identity_of(const char *key)
 {
-    static const char *const by_name[] = { "containers", "initContainers", "env", "ports", "volumes" };
+    static const char *const by_name[] = { "containers", "initContainers", "env", "ports", "volumeMounts", "volumes" };
 
     for (size_t i = 0; key && i < COUNT_OF(by_name); i++) {
         if (strcmp(key, by_name[i]) == 0)
             return "name";
     }
-    return key && strcmp(key, "volumeMounts") == 0 ? "mountPath" : NULL;
+    return NULL;
 }
 
 /* Elements of these lists are taken whole from one side. */
@@ -54,7 +55,18 @@ static bool is_port_of(const json_t *list, const json_t *port)
     return false;
 }
 
-/* Generated elements first, in their order; then those that only the template has. */
+/* Two mounts cannot lie at the same path. */
+static bool is_path_of(const json_t *list, const json_t *mount) { return find_element(list, "mountPath", json_text(mount, "mountPath")) != NULL; }
+
+/* What the template may not add: a generated element under its name, or one that could not stand beside a generated one. Of a volume that is mounted
+ * already that is any other mount: the home of a terminal may be one folder of a volume that holds the homes of all. */
+static bool is_taken(const json_t *generated, const json_t *element, const char *key, const char *identity)
+{
+    return find_element(generated, identity, json_text(element, identity)) || (strcmp(key, "ports") == 0 && is_port_of(generated, element)) ||
+           (strcmp(key, "volumeMounts") == 0 && is_path_of(generated, element));
+}
+
+/* Generated elements first, in their order; then those that only the template has, each of them, also where several have one name. */
 static json_t *merge_lists(const json_t *generated, const json_t *template, const char *key)
 {
     const char *identity = identity_of(key);
@@ -66,34 +78,37 @@ static json_t *merge_lists(const json_t *generated, const json_t *template, cons
         json_array_append_new(result, under && !is_one_choice(key) ? merge(element, under, NULL) : json_deep_copy(element));
     }
     json_array_foreach((json_t *)template, i, element) {
-        bool known = find_element(generated, identity, json_text(element, identity)) ||
-                     (strcmp(key, "ports") == 0 && is_port_of(generated, element));
-        if (json_is_object(element) && !known)
+        if (json_is_object(element) && !is_taken(generated, element, key, identity))
             json_array_append_new(result, json_deep_copy(element));
     }
     return result;
 }
 
-/* Ways of probing, of which an object has at most one. */
-static bool is_handler(const char *key)
-{
-    static const char *const handlers[] = { "exec", "httpGet", "tcpSocket", "grpc" };
+/* Members of which an object has at most one: ways of probing, ways to name the folder of a volume. */
+static const char *const choices[][5] = { { "exec", "httpGet", "tcpSocket", "grpc" }, { "subPath", "subPathExpr" } };
 
-    for (size_t i = 0; i < COUNT_OF(handlers); i++) {
-        if (strcmp(key, handlers[i]) == 0)
+static bool is_member(const char *const *names, const char *key)
+{
+    for (; *names; names++) {
+        if (strcmp(*names, key) == 0)
             return true;
     }
     return false;
 }
 
-static bool has_handler(const json_t *object)
+/* Whether what the object has leaves no room for `key`. */
+static bool excludes(const json_t *object, const char *key)
 {
-    const char *key;
+    const char *its_key;
     json_t *value;
 
-    json_object_foreach((json_t *)object, key, value) {
-        if (is_handler(key))
-            return true;
+    for (size_t i = 0; i < COUNT_OF(choices); i++) {
+        if (!is_member(choices[i], key))
+            continue;
+        json_object_foreach((json_t *)object, its_key, value) {
+            if (is_member(choices[i], its_key))
+                return true;
+        }
     }
     return false;
 }
@@ -101,14 +116,12 @@ static bool has_handler(const json_t *object)
 static json_t *merge_objects(const json_t *generated, const json_t *template)
 {
     json_t *result = json_object(), *value;
-    bool has_way = has_handler(generated);
     const char *key;
 
     json_object_foreach((json_t *)generated, key, value)
         json_object_set_new(result, key, merge(value, json_object_get(template, key), key));
     json_object_foreach((json_t *)template, key, value) {
-        bool excluded = has_way && is_handler(key);
-        if (!json_object_get(generated, key) && !json_is_null(value) && !excluded)
+        if (!json_object_get(generated, key) && !json_is_null(value) && !excludes(generated, key))
             json_object_set_new(result, key, json_deep_copy(value));
     }
     return result;

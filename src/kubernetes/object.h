@@ -40,7 +40,7 @@ bool kube_trouble_passes(const char *message);
 bool kube_is_preparing(const json_t *pod, const char *container);
 
 /* Merges `template` under `generated` (§4.2 "Pod template"): objects deep, generated scalars win; lists `containers`, `initContainers`, `env`, `ports`,
- * `volumeMounts`, `volumes` merge by `name` (volumeMounts by mountPath); other lists: the generated one wins where it is there. The caller owns the result. */
+ * `volumeMounts`, `volumes` merge by `name`; other lists: the generated one wins where it is there. The caller owns the result. */
 json_t *kube_merge_template(const json_t *generated, const json_t *template) MUST_CHECK;
 
 /* What a pod that empties a home runs in `/bin/sh -c`, with the home mounted at TERMINAL_HOME. Fails when something is left. */

@@ -119,12 +119,17 @@ static json_t *resources_of(const json_t *spec)
 
 /* --- security --- */
 
+static bool group_is_named(const json_t *context, const json_t *spec)
+{
+    return json_object_get(context, "fsGroup") || kube_at(spec, "podTemplate", "spec", "securityContext", "fsGroup", NULL);
+}
+
 /* The home has to be writable for the guest: volumes belong to root unless a group is named. */
 static void put_group(json_t *context, const struct origin *origin)
 {
     const json_t *user = json_object_get(context, "runAsUser");
 
-    if (!spec_is_persistent(origin->spec) || json_object_get(context, "fsGroup"))
+    if (!spec_is_persistent(origin->spec) || group_is_named(context, origin->spec))
         return;
     if (json_is_integer(user) && json_integer_value(user) > 0)
         json_object_set_new(context, "fsGroup", json_integer(json_integer_value(user)));

@@ -132,11 +132,22 @@ static void restricted_pods_run_without_rights(void **state)
     assert_true(json_is_true(json_object_get(context, "readOnlyRootFilesystem")));
 }
 
-static void a_home_is_writable_for_a_restricted_guest_too(void **state)
+static void a_home_is_writable_for_the_guest(void **state)
 {
+    static const struct { const char *name, *spec; json_int_t group; } cases[] = {
+        { "the stock images' user", "{\"userId\":\"u\"}", 1000 },
+        { "restricted", "{\"userId\":\"u\",\"restricted\":true}", 1000 },
+        { "the user that is named", "{\"userId\":\"u\",\"podSecurityContext\":{\"runAsUser\":7}}", 7 },
+        { "the group that is named", "{\"userId\":\"u\",\"podSecurityContext\":{\"fsGroup\":5}}", 5 },
+        { "the group that the template names", "{\"userId\":\"u\",\"podTemplate\":{\"spec\":{\"securityContext\":{\"fsGroup\":6}}}}", 6 },
+    };
     struct settings settings = settings_of();
-    cleanup_json json_t *pod = pod_of("{\"userId\":\"u\",\"restricted\":true}", &settings, NULL);
-    assert_int_equal(json_integer_value(kube_at(pod, "spec", "securityContext", "fsGroup", NULL)), 1000);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        cleanup_json json_t *pod = pod_of(cases[i].spec, &settings, NULL);
+        json_int_t group = json_integer_value(kube_at(pod, "spec", "securityContext", "fsGroup", NULL));
+        if (group != cases[i].group)
+            fail_msg("%s: %lld", cases[i].name, (long long)group);
+    }
 }
 
 static void one_terminals_security_is_not_anothers(void **state)
@@ -445,7 +456,7 @@ int main(void)
         cmocka_unit_test(a_template_lies_under_what_is_generated),
         cmocka_unit_test(images_outside_the_list_are_refused),
         cmocka_unit_test(restricted_pods_run_without_rights),
-        cmocka_unit_test(a_home_is_writable_for_a_restricted_guest_too),
+        cmocka_unit_test(a_home_is_writable_for_the_guest),
         cmocka_unit_test(one_terminals_security_is_not_anothers),
         cmocka_unit_test(a_reset_runs_where_and_as_its_terminal_does),
         cmocka_unit_test(a_reset_that_fails_says_why),

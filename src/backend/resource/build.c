@@ -75,29 +75,40 @@ static void put_environment(json_t *to, const json_t *env)
     put_if_filled(to, "env", variables);
 }
 
-static void put_text(json_t *object, const char *key, char *text)
+/* What the policy's template says of the guest's container. What the resource's schema does not take stays in the template. */
+static json_t *amounts_of_template(const json_t *template, const char *list)
 {
-    json_object_set_new(object, key, json_string(text));
-    free(text);
+    const json_t *container = kube_named(kube_at(template, "spec", "containers", NULL), TERMINAL_CONTAINER);
+    json_t *amounts = json_object(), *value;
+    const char *name;
+
+    json_object_foreach((json_t *)kube_at(container, "resources", list, NULL), name, value) {
+        if (json_is_string(value) || json_is_integer(value))
+            json_object_set_new(amounts, name, json_deep_copy(value));
+    }
+    return amounts;
 }
 
-/* Where the policy has no limit, the schema's defaults hold. */
-static int put_resources(json_t *to, const struct terminal_spec *spec, struct error *err)
+/* `limit` is taken over. */
+static void put_amount(json_t *limits, json_t *requests, const char *name, char *limit, bool is_small)
 {
-    cleanup_json json_t *limits = json_object(), *requests = json_object();
+    json_object_set_new(limits, name, json_string(limit));
+    if (is_small && !json_object_get(requests, name))
+        json_object_set_new(requests, name, json_string(limit));
+    free(limit);
+}
+
+/* Where the policy has no limit, its template's holds, and then the schema's default. */
+static int put_resources(json_t *to, const struct terminal_spec *spec, const json_t *template, struct error *err)
+{
+    cleanup_json json_t *limits = amounts_of_template(template, "limits"), *requests = amounts_of_template(template, "requests");
 
     if (kube_put_gpus(limits, spec->gpus, err) < 0)
         return -1;
-    if (spec->nano_cpus) {
-        put_text(limits, "cpu", kube_format_cpu(spec->nano_cpus));
-        if (spec->nano_cpus < REQUEST_NANO_CPUS)
-            json_object_set(requests, "cpu", json_object_get(limits, "cpu"));
-    }
-    if (spec->memory_bytes) {
-        put_text(limits, "memory", kube_format_bytes(spec->memory_bytes));
-        if (spec->memory_bytes < REQUEST_BYTES)
-            json_object_set(requests, "memory", json_object_get(limits, "memory"));
-    }
+    if (spec->nano_cpus)
+        put_amount(limits, requests, "cpu", kube_format_cpu(spec->nano_cpus), spec->nano_cpus < REQUEST_NANO_CPUS);
+    if (spec->memory_bytes)
+        put_amount(limits, requests, "memory", kube_format_bytes(spec->memory_bytes), spec->memory_bytes < REQUEST_BYTES);
     json_object_set_new(to, "resources", json_pack("{s:O, s:O}", "limits", limits, "requests", requests));
     return 0;
 }
@@ -165,7 +176,7 @@ json_t *resource_object(const struct resource *resource, const struct terminal_s
     put_home(to, resource, spec);
     put_security(to, resource, spec);
     put_template(to, spec);
-    return put_resources(to, spec, err) < 0 ? NULL : steal(&object);
+    return put_resources(to, spec, json_object_get(to, "podTemplate"), err) < 0 ? NULL : steal(&object);
 }
 
 /* --- for a home without a resource --- */

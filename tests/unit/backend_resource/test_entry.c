@@ -176,6 +176,11 @@ static void a_policy_means_what_it_means_to_the_direct_backend(void **state)
           "{\"metadata\":{\"labels\":{\"a\":\"b\"}}}" },
         { "a bare pod spec", "{\"pod_template\":{\"serviceAccountName\":\"sa\"}}", { .allow_sudo = true, .runtime = "kata" }, "podTemplate",
           "{\"spec\":{\"serviceAccountName\":\"sa\",\"runtimeClassName\":\"kata\"}}" },
+        { "the template's amounts, under the policy's limits",
+          "{\"podTemplate\":{\"spec\":{\"containers\":[{\"name\":\"side\",\"resources\":{\"limits\":{\"cpu\":\"9\"}}},{\"name\":\"open-terminal\",\"resources\":{"
+          "\"limits\":{\"cpu\":\"4\",\"memory\":\"8Gi\",\"example.org/card\":1},\"requests\":{\"cpu\":\"20m\",\"memory\":\"1Gi\"}}}]}}}",
+          { .allow_sudo = true, .nano_cpus = 50000000 }, "resources",
+          "{\"limits\":{\"cpu\":\"50m\",\"memory\":\"8Gi\",\"example.org/card\":1},\"requests\":{\"cpu\":\"20m\",\"memory\":\"1Gi\"}}" },
         { "no template", "{}", { .allow_sudo = true }, "podTemplate", NULL },
     };
     struct settings settings = { .kubernetes_storage_size = (char *)"1Gi", .kubernetes_storage_mode = (char *)"per-user" };

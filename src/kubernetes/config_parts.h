@@ -28,6 +28,7 @@ struct kube_exec {
     char **environment;         /* "NAME=value" besides ours, NULL-terminated */
     char *api_version;
     char *install_hint;         /* or NULL */
+    unsigned limit_ms;          /* how long it may run */
     json_t *cluster;            /* for spec.cluster of KUBERNETES_EXEC_INFO, or NULL when it shall not be told */
 };
 struct kube_exec_answer {

@@ -1,6 +1,7 @@
 /* Credential plugins (client.authentication.k8s.io): a program that gets a question in KUBERNETES_EXEC_INFO and prints an ExecCredential.
  *
- * It is never interactive, has a minute, and runs in a process group of its own, so that what it started ends with it. */
+ * It is never interactive, has a minute, and runs in a process group of its own, so that what it started ends with it when that minute is over. What it leaves
+ * behind when it ended in time, such as an agent that keeps a session, lives on and is not waited for, whatever it holds open. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -15,6 +16,7 @@
 
 #define GROUP "client.authentication.k8s.io/"
 #define TIME_LIMIT_MS 60000
+#define LOOK_MS 10                      /* how often is looked whether it has ended while it prints nothing */
 #define OUTPUT_MAX (1u << 20)
 #define COMPLAINT_MAX 400u
 
@@ -92,6 +94,7 @@ int kube_exec_read(const json_t *section, const char *directory, struct kube_exe
     exec->command = resolve_command(command, directory);
     exec->api_version = xstrdup(version);
     exec->install_hint = hint && *hint ? xstrdup(hint) : NULL;
+    exec->limit_ms = TIME_LIMIT_MS;
     exec->cluster = tell_cluster && strcasecmp(tell_cluster, "true") == 0 ? json_object() : NULL;
     return read_arguments(section, exec, err) < 0 || read_environment(section, exec, err) < 0 ? -1 : 0;
 }
@@ -251,22 +254,32 @@ static bool read_some(int fd, struct buf *into, bool cut)
     return got > 0 && buf_append(into, chunk, (size_t)got);
 }
 
-/* Both pipes to their ends; false when the time is over. */
-static bool gather(int output_fd, int complaint_fd, struct buf *output, struct buf *complaint)
+/* Reads once what comes within `wait_ms`; a pipe that is at its end is let go. False: nothing came. */
+static bool read_pipes(struct pollfd pipes[static 2], struct buf *output, struct buf *complaint, int wait_ms)
 {
-    struct pollfd fds[2] = { { .fd = output_fd, .events = POLLIN }, { .fd = complaint_fd, .events = POLLIN } };
-    int64_t deadline = clock_monotonic_ms() + TIME_LIMIT_MS;
+    if (poll(pipes, 2, wait_ms) <= 0)
+        return false;
+    if (pipes[0].revents && !read_some(pipes[0].fd, output, false))
+        pipes[0].fd = -1;
+    if (pipes[1].revents && !read_some(pipes[1].fd, complaint, true))
+        pipes[1].fd = -1;
+    return true;
+}
 
-    while (fds[0].fd >= 0 || fds[1].fd >= 0) {
-        int64_t left = deadline - clock_monotonic_ms();
-        int ready = left > 0 ? poll(fds, 2, (int)left) : 0;
-        if (ready == 0)
+/* Reads until the program has ended, and then what it left in the pipes. Neither says anything about the other: it may close them and live on, or end while
+ * something that it started holds them. False: it was not done by the deadline; else `*status` is how it ended. */
+static bool gather(pid_t pid, struct pollfd pipes[static 2], int64_t deadline_ms, struct buf *output, struct buf *complaint, int *status)
+{
+    bool ended = false;
+
+    while (!ended) {
+        if (clock_monotonic_ms() >= deadline_ms)
             return false;
-        if (ready > 0 && fds[0].revents && !read_some(output_fd, output, false))
-            fds[0].fd = -1;
-        if (ready > 0 && fds[1].revents && !read_some(complaint_fd, complaint, true))
-            fds[1].fd = -1;
+        (void)read_pipes(pipes, output, complaint, LOOK_MS);
+        ended = waitpid(pid, status, WNOHANG) != 0;
     }
+    while (clock_monotonic_ms() < deadline_ms && read_pipes(pipes, output, complaint, 0))
+        ;
     return true;
 }
 
@@ -291,19 +304,18 @@ static int judge_exit(int status, const struct buf *complaint, struct error *err
 }
 
 /* Waits for the program, which is killed with all that it started when its time is over. */
-static int collect(pid_t pid, int output_fd, int complaint_fd, struct buf *output, struct error *err)
+static int collect(pid_t pid, unsigned limit_ms, int output_fd, int complaint_fd, struct buf *output, struct error *err)
 {
     cleanup_buf struct buf complaint = { 0 };
-    bool in_time = gather(output_fd, complaint_fd, output, &complaint);
+    struct pollfd pipes[2] = { { .fd = output_fd, .events = POLLIN }, { .fd = complaint_fd, .events = POLLIN } };
     int status = 0;
 
-    if (!in_time)
-        (void)kill(-pid, SIGKILL);
+    if (gather(pid, pipes, clock_monotonic_ms() + limit_ms, output, &complaint, &status))
+        return judge_exit(status, &complaint, err);
+    (void)kill(-pid, SIGKILL);
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
-    if (!in_time)
-        return error_set(err, ERR_TIMEOUT, "it did not end within %d s", TIME_LIMIT_MS / 1000);
-    return judge_exit(status, &complaint, err);
+    return error_set(err, ERR_TIMEOUT, "it did not end within %u s", limit_ms / 1000);
 }
 
 static int run(const struct kube_exec *exec, struct buf *output, struct error *err)
@@ -327,7 +339,7 @@ static int run(const struct kube_exec *exec, struct buf *output, struct error *e
     (void)close(out_write);
     (void)close(complaint_write);
     out_write = complaint_write = -1;
-    return collect(pid, out_read, complaint_read, output, err);
+    return collect(pid, exec->limit_ms, out_read, complaint_read, output, err);
 }
 
 int kube_exec_run(const struct kube_exec *exec, struct kube_exec_answer *answer, struct error *err)

@@ -1,5 +1,6 @@
 /* Kubeconfigs: what is understood, what is refused and with which words; service accounts; credentials that change; plugins. */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 
@@ -419,6 +420,46 @@ static void a_plugin_that_is_missing_says_how_to_get_it(void **state)
     kube_config_free(config);
 }
 
+#define PRINT_CREDENTIAL "echo '{\"apiVersion\":\"client.authentication.k8s.io/v1\",\"kind\":\"ExecCredential\",\"status\":{\"token\":\"t\"}}'\n"
+
+/* Neither the end of a plugin's output nor that of the plugin may be waited for without limit, or for the other. */
+static void a_plugin_is_done_when_it_ends_and_has_a_time_limit_until_then(void **state)
+{
+    static const struct {
+        const char *name, *script;
+        unsigned limit_ms;
+        enum error_class class;
+    } rows[] = {
+        { "prints and ends", PRINT_CREDENTIAL, 60000, ERR_NONE },
+        { "closes its outputs and ends later", PRINT_CREDENTIAL "exec >&- 2>&-\nsleep 0.1\n", 60000, ERR_NONE },
+        { "leaves a helper that holds stderr", "sleep 100 >/dev/null &\necho $! > helper\n" PRINT_CREDENTIAL, 60000, ERR_NONE },
+        { "leaves a helper that holds both", "sleep 100 &\necho $! > helper\n" PRINT_CREDENTIAL, 60000, ERR_NONE },
+        { "closes its outputs and lives on", PRINT_CREDENTIAL "exec >&- 2>&-\nexec sleep 100\n", 300, ERR_TIMEOUT },
+        { "prints and lives on", PRINT_CREDENTIAL "exec sleep 100\n", 300, ERR_TIMEOUT },
+        { "prints without end", "exec yes\n", 300, ERR_TIMEOUT },
+    };
+    cleanup_free char *command = xasprintf("%s/lasting", directory);
+    char *none[] = { NULL };
+    struct kube_exec exec = { .command = command, .arguments = none, .environment = none, .api_version = (char *)"client.authentication.k8s.io/v1" };
+
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        cleanup_free char *script = xasprintf("#!/bin/sh\ncd %s\n%s", directory, rows[i].script);
+        struct kube_exec_answer answer = { 0 };
+        struct error err = { .class = ERR_NONE };
+        put_file("lasting", script, 0755);
+        exec.limit_ms = rows[i].limit_ms;
+        int64_t begun_ms = clock_monotonic_ms();
+        int result = kube_exec_run(&exec, &answer, &err);
+        if ((result < 0) != (rows[i].class != ERR_NONE) || err.class != rows[i].class || clock_monotonic_ms() - begun_ms > 50000)
+            fail_msg("%s: %d %s", rows[i].name, result, err.text);
+        kube_exec_answer_clear(&answer);
+        if (strstr(rows[i].script, "helper")) {
+            cleanup_free char *helper = read_back("helper");
+            assert_int_equal(kill((pid_t)strtol(helper, NULL, 10), SIGKILL), 0);        /* it was let live */
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -434,6 +475,7 @@ int main(void)
         cmocka_unit_test(a_plugin_is_asked_and_asked_again_when_its_answer_ends),
         cmocka_unit_test(what_a_plugin_prints_is_checked),
         cmocka_unit_test(a_plugin_that_is_missing_says_how_to_get_it),
+        cmocka_unit_test(a_plugin_is_done_when_it_ends_and_has_a_time_limit_until_then),
     };
 
     return cmocka_run_group_tests(tests, start, end);

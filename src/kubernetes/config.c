@@ -60,18 +60,30 @@ const char *kube_config_proxy(const struct kube_config *config) { return config-
 
 /* --- pieces -------------------------------------------------------------------------------------------------- */
 
+/* As a YAML block breaks it into lines. The caller frees. */
+static char *without_spaces(const char *text)
+{
+    char *result = xcalloc(1, strlen(text) + 1);
+
+    for (size_t len = 0; *text; text++)
+        if (!strchr(" \t\r\n", *text))
+            result[len++] = *text;
+    return result;
+}
+
 char *kube_base64_decode(const char *text)
 {
-    size_t len = strlen(text), padding = 0;
+    cleanup_secret char *digits = without_spaces(text);
+    size_t len = strlen(digits), padding = 0;
     char *out;
     int written;
 
     if (len % 4 != 0 || len > CONFIG_MAX)
         return NULL;
-    while (padding < 2 && padding < len && text[len - 1 - padding] == '=')
+    while (padding < 2 && padding < len && digits[len - 1 - padding] == '=')
         padding++;
     out = xcalloc(1, len + 1);
-    written = EVP_DecodeBlock((unsigned char *)out, (const unsigned char *)text, (int)len);
+    written = EVP_DecodeBlock((unsigned char *)out, (const unsigned char *)digits, (int)len);
     if (written < 0) {
         free(out);
         return NULL;

@@ -63,7 +63,7 @@ struct kube_config *kube_config_read_account(const char *directory, const char *
 
 /* YAML (or JSON) as a JSON value in which every scalar is a string, but for null. ERR_INVALID with line and column. The caller owns the reference. */
 json_t *kube_yaml_read(struct str text, struct error *err) MUST_CHECK;
-/* NULL when it is no base64. The result is NUL-terminated and the caller's (secret_free). */
+/* White space in it does not count. NULL when it is no base64. The result is NUL-terminated and the caller's (secret_free). */
 char *kube_base64_decode(const char *text) MUST_CHECK;
 
 #endif

@@ -245,6 +245,21 @@ static void the_file_is_found_where_it_is_said_to_be(void **state)
     assert_non_null(strstr(err.text, "TERMINALS_KUBERNETES_KUBECONFIG"));
 }
 
+static void base64_may_be_broken_into_lines(void **state)
+{
+    static const struct { const char *name, *text, *decoded; } rows[] = {
+        { "in one piece", "YWJj", "abc" }, { "padded", "YQ==", "a" }, { "nothing", "", "" },
+        { "a block's line breaks", "YW\nJj\nYQ\n==\n", "abca" }, { "of another system, indented", " YW\r\n\tJj\r\n", "abc" }, { "white space alone", " \n", "" },
+        { "a digit short", "YWJ\n", NULL }, { "no digit", "YW!j", NULL },
+    };
+
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        cleanup_free char *decoded = kube_base64_decode(rows[i].text);
+        if (rows[i].decoded ? !decoded || strcmp(decoded, rows[i].decoded) != 0 : decoded != NULL)
+            fail_msg("%s: %s", rows[i].name, decoded ? decoded : "refused");
+    }
+}
+
 static void a_service_account_is_read_from_its_folder(void **state)
 {
     struct error err = { 0 };
@@ -470,6 +485,7 @@ int main(void)
         cmocka_unit_test(what_the_context_names_must_be_there),
         cmocka_unit_test(aliases_that_multiply_are_refused),
         cmocka_unit_test(the_file_is_found_where_it_is_said_to_be),
+        cmocka_unit_test(base64_may_be_broken_into_lines),
         cmocka_unit_test(a_service_account_is_read_from_its_folder),
         cmocka_unit_test(a_token_file_is_read_again_when_it_changed_or_a_minute_passed),
         cmocka_unit_test(a_plugin_is_asked_and_asked_again_when_its_answer_ends),

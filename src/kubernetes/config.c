@@ -13,6 +13,7 @@
 #define CONFIG_MAX (4u << 20)
 #define PEM_MAX (4u << 20)
 #define ACCOUNT_DIRECTORY "/var/run/secrets/kubernetes.io/serviceaccount"
+#define DIRECTORY "directory of the file"       /* put by us into each cluster and user: what its relative paths start from */
 
 static char *copy_or_null(const char *text) { return text && *text ? xstrdup(text) : NULL; }
 
@@ -280,7 +281,7 @@ static json_t *describe_cluster(const struct kube_config *config, const json_t *
                      "insecure-skip-tls-verify", config->skip_verify, "certificate-authority-data", ca, "proxy-url", config->proxy);
 }
 
-static int read_context(struct kube_config *config, const json_t *root, const char *directory, struct error *err)
+static int read_context(struct kube_config *config, const json_t *root, struct error *err)
 {
     const char *current, *cluster_name, *user_name, *namespace;
     const json_t *context, *cluster, *user = NULL;
@@ -296,16 +297,29 @@ static int read_context(struct kube_config *config, const json_t *root, const ch
         (*user_name && !(user = find_section(root, "users", "user", user_name, err))))
         return -1;
     config->namespace = copy_or_null(namespace);
-    if (read_cluster(config, cluster, directory, err) < 0 || (user && read_user(config, user, directory, err) < 0))
+    if (read_cluster(config, cluster, json_text(cluster, DIRECTORY), err) < 0 ||
+        (user && read_user(config, user, json_text(user, DIRECTORY), err) < 0))
         return -1;
     if (config->exec.command && config->exec.cluster)
         json_object_update_new(config->exec.cluster, describe_cluster(config, cluster));
     return 0;
 }
 
-struct kube_config *kube_config_read(struct str text, const char *directory, const char *origin, struct error *err)
+/* --- files --------------------------------------------------------------------------------------------------- */
+
+static void note_directory(json_t *root, const char *list, const char *member, const char *directory)
 {
-    cleanup_config struct kube_config *config = new_config(origin);
+    json_t *entry, *section;
+    size_t i;
+
+    json_array_foreach(json_object_get(root, list), i, entry)
+        if (json_is_object(section = json_object_get(entry, member)))
+            json_object_set_new_nocheck(section, DIRECTORY, json_string_nocheck(directory));
+}
+
+/* A kubeconfig's text, with the directory noted where paths may be. */
+static json_t *read_root(struct str text, const char *directory, struct error *err)
+{
     cleanup_json json_t *root = kube_yaml_read(text, err);
 
     if (!root)
@@ -314,43 +328,99 @@ struct kube_config *kube_config_read(struct str text, const char *directory, con
         (void)error_set(err, ERR_INVALID, "not a kubeconfig");
         return NULL;
     }
-    return read_context(config, root, directory, err) < 0 ? NULL : steal(&config);
+    note_directory(root, "clusters", "cluster", directory);
+    note_directory(root, "users", "user", directory);
+    return steal(&root);
+}
+
+static json_t *read_file(const char *path, struct error *err)
+{
+    const char *slash = strrchr(path, '/');
+    cleanup_free char *directory = slash == path ? xstrdup("/") : slash ? xstrndup(path, (size_t)(slash - path)) : xstrdup("");
+    cleanup_secret char *text = NULL;
+    size_t len;
+
+    if (file_read(path, CONFIG_MAX, &text, &len, err) < 0)
+        return NULL;
+    json_t *root = read_root(str_of(text, len), directory, err);
+    if (!root)
+        (void)error_wrap(err, "%s", path);
+    return root;
+}
+
+static struct kube_config *config_of(const json_t *root, const char *origin, struct error *err)
+{
+    cleanup_config struct kube_config *config = new_config(origin);
+
+    return read_context(config, root, err) < 0 ? NULL : steal(&config);
+}
+
+struct kube_config *kube_config_read(struct str text, const char *directory, const char *origin, struct error *err)
+{
+    cleanup_json json_t *root = read_root(text, directory, err);
+
+    return root ? config_of(root, origin, err) : NULL;
 }
 
 /* --- sources ------------------------------------------------------------------------------------------------- */
 
-static struct kube_config *load_file(const char *path, struct error *err)
+/* What the files of `path` say together. */
+static struct kube_config *load_root(const char *path, const json_t *root, struct error *err)
 {
-    const char *slash = strrchr(path, '/');
-    cleanup_free char *directory = slash ? xstrndup(path, (size_t)(slash - path)) : xstrdup("");
     cleanup_free char *origin = xasprintf("the kubeconfig %s", path);
-    cleanup_secret char *text = NULL;
-    struct kube_config *config;
-    size_t len;
+    struct kube_config *config = config_of(root, origin, err);
 
-    if (slash == path) {
-        free(directory);
-        directory = xstrdup("/");
-    }
-    if (file_read(path, CONFIG_MAX, &text, &len, err) < 0)
-        return NULL;
-    config = kube_config_read(str_of(text, len), directory, origin, err);
     if (!config)
         (void)error_wrap(err, "%s", path);
     return config;
 }
 
-/* The first file of a colon list that exists. */
-static struct kube_config *load_first(const char *list, struct error *err)
+static struct kube_config *load_file(const char *path, struct error *err)
 {
+    cleanup_json json_t *root = read_file(path, err);
+
+    return root ? load_root(path, root, err) : NULL;
+}
+
+/* Adds what `more` says beyond `root`. Of entries with one name the first is found. */
+static void add_root(json_t *root, json_t *more)
+{
+    static const char *const lists[] = { "clusters", "contexts", "users" };
+    const char *current = json_text(root, "current-context");
+
+    for (size_t i = 0; i < COUNT_OF(lists); i++) {
+        if (!json_is_array(json_object_get(root, lists[i])))
+            json_object_set_new(root, lists[i], json_array());
+        (void)json_array_extend(json_object_get(root, lists[i]), json_object_get(more, lists[i]));
+    }
+    if ((!current || !*current) && json_object_get(more, "current-context"))
+        json_object_set(root, "current-context", json_object_get(more, "current-context"));
+}
+
+static bool holds_something(const char *path)
+{
+    struct stat found;
+    return stat(path, &found) == 0 && (!S_ISREG(found.st_mode) || found.st_size > 0);
+}
+
+/* The files of a colon list that exist, as one, as kubectl reads them: the first that sets something counts. */
+static struct kube_config *load_list(const char *list, struct error *err)
+{
+    cleanup_json json_t *root = json_object();
     struct str rest = str_from(list), part;
 
     while (str_next_part(&rest, ':', &part)) {
         cleanup_free char *path = str_dup(part);
-        if (*path && access(path, F_OK) == 0)
-            return load_file(path, err);
+        if (!*path || !holds_something(path))
+            continue;
+        cleanup_json json_t *more = read_file(path, err);
+        if (!more)
+            return NULL;
+        add_root(root, more);
     }
-    (void)error_set(err, ERR_NOT_FOUND, "KUBECONFIG names no file that exists: '%s'", list);
+    if (json_object_size(root) > 0)
+        return load_root(list, root, err);
+    (void)error_set(err, ERR_NOT_FOUND, "KUBECONFIG names no file that exists and holds something: '%s'", list);
     return NULL;
 }
 
@@ -381,7 +451,7 @@ struct kube_config *kube_config_load(const char *path, struct error *err)
     if (path && *path)
         return load_file(path, err);
     if (list && *list)
-        return load_first(list, err);
+        return load_list(list, err);
     if (host && *host && access(ACCOUNT_DIRECTORY "/token", F_OK) == 0)
         return kube_config_read_account(ACCOUNT_DIRECTORY, host, port && *port ? port : "443", err);
     if (own && access(own, F_OK) == 0)

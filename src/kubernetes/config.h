@@ -8,8 +8,8 @@
 
 struct kube_config;
 
-/* `path` NULL or "": the first of KUBECONFIG (a colon list: the first file that exists), the service account of this pod,
- * ~/.kube/config. ERR_NOT_FOUND when there is none, ERR_INVALID with file, place and what is wrong. */
+/* `path` NULL or "": the first of KUBECONFIG (a colon list: its files that exist as one, of which the first that sets something
+ * counts), the service account of this pod, ~/.kube/config. ERR_NOT_FOUND when there is none, ERR_INVALID with file, place and what is wrong. */
 struct kube_config *kube_config_load(const char *path, struct error *err) MUST_CHECK;
 void kube_config_free(struct kube_config *config);
 

@@ -245,6 +245,37 @@ static void the_file_is_found_where_it_is_said_to_be(void **state)
     assert_non_null(strstr(err.text, "TERMINALS_KUBERNETES_KUBECONFIG"));
 }
 
+/* As kubectl merges them. Paths stay relative to the file that they are in. */
+static void several_files_count_as_one_and_the_first_wins(void **state)
+{
+    cleanup_free char *list = xasprintf("%s/gone:%s/empty:%s/one:%s/two/config", directory, directory, directory, directory);
+    cleanup_free char *folder = xasprintf("%s/two", directory);
+    struct kube_credential credential;
+    struct error err = { 0 };
+
+    assert_int_equal(mkdir(folder, 0700), 0);
+    put_file("empty", "", 0600);
+    put_file("one", "current-context: ''\nclusters: [{name: c, cluster: {server: 'https://one'}}]\nusers: null\n", 0600);
+    put_file("two/config", "current-context: x\ncontexts: [{name: x, context: {cluster: c, user: u, namespace: n}}]\n"
+                           "clusters: [{name: c, cluster: {server: 'https://two'}}]\nusers: [{name: u, user: {tokenFile: token}}]\n", 0600);
+    put_file("token", "of one", 0600);
+    put_file("two/token", "of two", 0600);
+    setenv("KUBECONFIG", list, 1);
+    struct kube_config *config = kube_config_load(NULL, &err);
+    if (!config)
+        fail_msg("%s", err.text);
+    assert_string_equal(kube_config_server(config), "https://one");
+    assert_string_equal(kube_config_namespace(config), "n");
+    assert_int_equal(kube_config_credential(config, false, &credential, &err), 0);
+    assert_string_equal(credential.authorization, "Bearer of two");
+    kube_credential_clear(&credential);
+    kube_config_free(config);
+    put_file("two/config", "users: [", 0600);
+    assert_null(kube_config_load(NULL, &err));
+    assert_non_null(strstr(err.text, "two/config: line "));
+    unsetenv("KUBECONFIG");
+}
+
 static void base64_may_be_broken_into_lines(void **state)
 {
     static const struct { const char *name, *text, *decoded; } rows[] = {
@@ -485,6 +516,7 @@ int main(void)
         cmocka_unit_test(what_the_context_names_must_be_there),
         cmocka_unit_test(aliases_that_multiply_are_refused),
         cmocka_unit_test(the_file_is_found_where_it_is_said_to_be),
+        cmocka_unit_test(several_files_count_as_one_and_the_first_wins),
         cmocka_unit_test(base64_may_be_broken_into_lines),
         cmocka_unit_test(a_service_account_is_read_from_its_folder),
         cmocka_unit_test(a_token_file_is_read_again_when_it_changed_or_a_minute_passed),

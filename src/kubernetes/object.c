@@ -5,6 +5,7 @@
 #include <stdarg.h>
 
 #include "base/json.h"
+#include "base/quantity.h"
 #include "base/secret.h"
 #include "kubernetes/terminal.h"
 
@@ -94,6 +95,13 @@ char *kube_format_bytes(uint64_t bytes)
     if (bytes > 0 && bytes % (1ull << 20) == 0)
         return xasprintf("%" PRIu64 "Mi", bytes >> 20);
     return xasprintf("%" PRIu64, bytes);
+}
+
+char *kube_format_size(const char *text)
+{
+    uint64_t bytes;
+
+    return quantity_parse_size(str_from(text), &bytes) ? kube_format_bytes(bytes) : xstrdup(text);
 }
 
 char *kube_format_cpu(uint64_t nano_cpus)

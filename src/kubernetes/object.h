@@ -22,6 +22,8 @@ const json_t *kube_named(const json_t *list, const char *name);
 /* Amounts as Kubernetes writes them: "512Mi"; "250m", whose thousandths are the finest there are (rounded up). The caller frees. */
 char *kube_format_bytes(uint64_t bytes) MUST_CHECK;
 char *kube_format_cpu(uint64_t nano_cpus) MUST_CHECK;
+/* A size as people write it ("10 Gi", "10K"; base/quantity.h) as Kubernetes does. What is none stays as it is, for the API server to judge. The caller frees. */
+char *kube_format_size(const char *text) MUST_CHECK;
 /* Puts a policy's number of GPUs into `limits`; NULL: none. ERR_INVALID_POLICY when it is no number. */
 int kube_put_gpus(json_t *limits, const char *gpus, struct error *err) MUST_CHECK;
 

@@ -234,12 +234,13 @@ bool child_service_is_right(const char *terminal, const char *type, const json_t
 
 static void put_claim(json_t *claim, const struct origin *origin, const char *mode)
 {
+    cleanup_free char *size = kube_format_size(spec_storage_size(origin->spec));
     const char *class = spec_storage_class(origin->spec);
 
     if (!class)
         class = origin->settings->kubernetes_storage_class;
     json_object_set_new(claim, "spec", json_pack("{s:[s], s:{s:{s:s}}, s:s*}", "accessModes", mode, "resources", "requests",
-                                                 "storage", spec_storage_size(origin->spec), "storageClassName", class));
+                                                 "storage", size, "storageClassName", class));
 }
 
 json_t *child_pvc(const struct origin *origin)

@@ -38,7 +38,7 @@ static char *shared_claim_name(const struct kubernetes *k)
 static json_t *claim_spec(const struct terminal_spec *spec, const char *mode, const struct settings *settings)
 {
     cleanup_free char *size = spec && spec->storage_bytes && !is_shared(mode) ? kube_format_bytes(spec->storage_bytes)
-                                                                            : xstrdup(settings->kubernetes_storage_size);
+                                                                            : kube_format_size(settings->kubernetes_storage_size);
     json_t *claim = json_pack("{s:[s], s:{s:{s:s}}}", "accessModes", strcmp(mode, "shared") == 0 ? "ReadWriteMany" : "ReadWriteOnce",
                               "resources", "requests", "storage", size);
 

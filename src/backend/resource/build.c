@@ -117,7 +117,7 @@ static void put_home(json_t *to, const struct resource *resource, const struct t
 {
     const struct settings *settings = resource->settings;
     const char *class = settings->kubernetes_storage_class;
-    cleanup_free char *size = spec->storage_bytes ? kube_format_bytes(spec->storage_bytes) : xstrdup(settings->kubernetes_storage_size);
+    cleanup_free char *size = spec->storage_bytes ? kube_format_bytes(spec->storage_bytes) : kube_format_size(settings->kubernetes_storage_size);
 
     json_object_set_new(to, "persistence", json_pack("{s:b, s:s, s:s}", "enabled", 1, "size", size, "storageClass", class ? class : ""));
     json_object_set_new(to, "storageMode", json_string(spec->storage_mode ? spec->storage_mode : settings->kubernetes_storage_mode));

@@ -209,6 +209,25 @@ static void claims_are_made_for_their_mode(void **state)
     }
 }
 
+/* The settings' check takes forms that the API server refuses. */
+static void sizes_are_written_as_kubernetes_reads_them(void **state)
+{
+    static const struct { const char *given, *written; } rows[] = {
+        { "1Gi", "1Gi" }, { "10 Gi", "10Gi" }, { "1.5Gi", "1536Mi" }, { "10K", "10000" }, { "10k", "10000" }, { "1e3", "1000" }, { "2Ei", "2147483648Gi" },
+        { "100m", "100m" }, { "big", "big" },
+    };
+
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct settings settings = plain_settings();
+        struct terminal_spec spec = { .key = &alice };
+
+        settings.kubernetes_storage_size = (char *)rows[i].given;
+        cleanup_json json_t *claim = claim_body(&spec, "c", "terminal-x", "per-user", &settings, NULL);
+        cleanup_free char *wanted = xasprintf("\"%s\"", rows[i].written);
+        expect(rows[i].given, claim, "spec.resources.requests.storage", wanted);
+    }
+}
+
 static void a_service_selects_by_the_terminals_name_only(void **state)
 {
     struct settings settings = plain_settings();
@@ -240,6 +259,7 @@ int main(void)
         cmocka_unit_test(settings_stand_between_defaults_and_policy),
         cmocka_unit_test(the_cleaner_is_like_the_terminal),
         cmocka_unit_test(claims_are_made_for_their_mode),
+        cmocka_unit_test(sizes_are_written_as_kubernetes_reads_them),
         cmocka_unit_test(a_service_selects_by_the_terminals_name_only),
         cmocka_unit_test(the_network_policy_lets_in_only_the_orchestrator),
     };

@@ -258,6 +258,18 @@ static void a_home_without_a_resource_is_reset_as_the_settings_say(void **state)
     terminal_key_free(key);
 }
 
+static void a_home_without_a_size_of_its_policy_has_the_services(void **state)
+{
+    struct settings settings = { .kubernetes_storage_size = (char *)"10 Gi", .kubernetes_storage_mode = (char *)"per-user" };
+    struct resource resource = { .settings = &settings, .api_version = (char *)"openwebui.com/v1alpha1", .namespace = "ns" };
+    struct terminal_key *key = terminal_key_new(str_from("u"), str_from("p"), str_from("default"));
+    struct terminal_spec spec = { .key = key, .image = "i:1", .spec_hash = "hh" };
+    struct error err;
+    cleanup_json json_t *object = resource_object(&resource, &spec, "terminal-x", &err);
+    assert_string_equal(kube_text_at(object, "spec", "persistence", "size", NULL), "10Gi");     /* the resource's schema takes no space */
+    terminal_key_free(key);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -268,6 +280,7 @@ int main(void)
         cmocka_unit_test(a_policy_means_what_it_means_to_the_direct_backend),
         cmocka_unit_test(what_no_resource_can_be_is_said),
         cmocka_unit_test(a_home_without_a_resource_is_reset_as_the_settings_say),
+        cmocka_unit_test(a_home_without_a_size_of_its_policy_has_the_services),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

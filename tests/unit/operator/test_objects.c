@@ -225,6 +225,22 @@ static void a_reset_that_fails_says_why(void **state)
     free(pod.message);
 }
 
+/* Resources that an older schema took may hold sizes that the API server refuses in a claim. */
+static void a_claims_size_is_written_as_kubernetes_reads_it(void **state)
+{
+    static const struct { const char *spec, *size; } cases[] = {
+        { "{\"userId\":\"u\"}", "1Gi" }, { "{\"userId\":\"u\",\"storage\":\"10 Gi\"}", "10Gi" },
+        { "{\"userId\":\"u\",\"persistence\":{\"size\":\"10K\"}}", "10000" },
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct settings settings = settings_of();
+        cleanup_json json_t *spec = parse(cases[i].spec);
+        const struct origin origin = { "ns", "t1", "uid-1", "openwebui.com/v1alpha1", spec, "1-aa", "kh", &settings };
+        cleanup_json json_t *claim = child_pvc(&origin);
+        assert_string_equal(kube_text_at(claim, "spec", "resources", "requests", "storage", NULL), cases[i].size);
+    }
+}
+
 static void names_are_valid_for_every_resource(void **state)
 {
     static const char *const names[] = { "t1", "1st", "a.b", "terminal-0123456789ab-abcdefghijklmnopqrst-123456-0123456789ab" };
@@ -460,6 +476,7 @@ int main(void)
         cmocka_unit_test(one_terminals_security_is_not_anothers),
         cmocka_unit_test(a_reset_runs_where_and_as_its_terminal_does),
         cmocka_unit_test(a_reset_that_fails_says_why),
+        cmocka_unit_test(a_claims_size_is_written_as_kubernetes_reads_it),
         cmocka_unit_test(names_are_valid_for_every_resource),
         cmocka_unit_test(objects_tell_whose_they_are),
         cmocka_unit_test(only_marked_objects_of_the_user_are_his),

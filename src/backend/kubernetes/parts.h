@@ -98,7 +98,7 @@ struct kubernetes {
     struct listener listeners[KIND_COUNT];
     struct map pods, secrets, services; /* by name: struct pod_entry, struct object_entry */
     struct list starting;               /* struct current_start */
-    struct map cleaners;                /* terminal name → JSON text, for homes on a shared volume */
+    struct map cleaners;                /* terminal name → struct note (cleaner.c), for homes on a shared volume */
 };
 
 static inline void unlock_picture(pthread_mutex_t **lock) { pthread_mutex_unlock(*lock); }
@@ -241,6 +241,15 @@ void home_claim_undo(struct kubernetes *k, const struct home *home);
 /* Body of the claim (pure). `spec` may be NULL for a shared one. */
 json_t *claim_body(const struct terminal_spec *spec, const char *claim, const char *name, const char *mode, const struct settings *settings,
                    const json_t *cleaner) MUST_CHECK;
+
+/* --- cleaner.c ----------------------------------------------------------------------------------------------- */
+
+#define CLEANERS_MAX 4096               /* a few hundred bytes each */
+/* Remembers what the pod that empties this terminal's home on the shared claim has to be like; beyond the limit, what was noted longest ago is forgotten. */
+void cleaner_note(struct kubernetes *k, const char *name, const json_t *cleaner);
+/* Its JSON, which the caller frees; NULL: not known. */
+char *cleaner_noted(struct kubernetes *k, const char *name) MUST_CHECK;
+bool cleaner_is_noted(struct kubernetes *k, const char *name);
 
 /* --- network_policy.c ---------------------------------------------------------------------------------------- */
 

@@ -205,12 +205,6 @@ static int prepare_shared(struct kubernetes *k, const char *mode, const char *na
     return 0;
 }
 
-static void remember_cleaner(struct kubernetes *k, const char *name, const json_t *cleaner)
-{
-    WITH_PICTURE(k);
-    free(map_put(&k->cleaners, str_from(name), json_write(cleaner)));
-}
-
 int home_claim_prepare(struct kubernetes *k, const struct terminal_spec *spec, const char *name, const json_t *cleaner, struct home *home,
                  struct error *err)
 {
@@ -218,7 +212,7 @@ int home_claim_prepare(struct kubernetes *k, const struct terminal_spec *spec, c
 
     if (!is_shared(mode))
         return prepare_own(k, spec, name, cleaner, home, err);
-    remember_cleaner(k, name, cleaner);
+    cleaner_note(k, name, cleaner);
     return prepare_shared(k, mode, name, home, err);
 }
 
@@ -256,8 +250,8 @@ static int find_shared(struct kubernetes *k, const char *name, struct home *home
         return -1;
     fill_home(home, claim);
     home->sub_path = xstrdup(name);
-    WITH_PICTURE(k);
-    set_text(&home->cleaner, map_get(&k->cleaners, str_from(name)));
+    free(home->cleaner);
+    home->cleaner = cleaner_noted(k, name);
     return 0;
 }
 
@@ -268,8 +262,7 @@ int home_claim_find(struct kubernetes *k, const struct terminal_key *key, const 
 
 bool home_may_be_shared(struct kubernetes *k, const char *name)
 {
-    WITH_PICTURE(k);
-    return is_shared(mode_of(k, NULL)) || map_get(&k->cleaners, str_from(name));
+    return is_shared(mode_of(k, NULL)) || cleaner_is_noted(k, name);
 }
 
 void home_claim_undo(struct kubernetes *k, const struct home *home)

@@ -255,6 +255,24 @@ static void keys_of_secrets_are_read_strictly(void **state)
     }
 }
 
+/* Each chat may have a terminal of its own: there is no end to their names. */
+static void what_empties_shared_homes_is_kept_for_those_started_last(void **state)
+{
+    for (int i = 0; i <= CLEANERS_MAX; i++) {
+        cleanup_free char *name = xasprintf("terminal-%d", i);
+        cleanup_json json_t *cleaner = json_pack("{s:i}", "number", i);
+        clock_fake_set((100 + i) * SECOND_US, 0);
+        cleaner_note(k, name, cleaner);
+        cleaner_note(k, "terminal-0", cleaner);         /* started again and again */
+    }
+    assert_int_equal(k->cleaners.count, CLEANERS_MAX);
+    cleanup_free char *again = cleaner_noted(k, "terminal-0"), *last = cleaner_noted(k, "terminal-4096");
+    assert_string_equal(again, "{\"number\":4096}");
+    assert_string_equal(last, "{\"number\":4096}");
+    assert_false(cleaner_is_noted(k, "terminal-1"));
+    assert_true(cleaner_is_noted(k, "terminal-2"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -272,6 +290,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_pod_that_empties_a_home_is_no_terminal, begin, end),
         cmocka_unit_test_setup_teardown(by_service_the_address_is_the_services, begin, end),
         cmocka_unit_test_setup_teardown(keys_of_secrets_are_read_strictly, begin, end),
+        cmocka_unit_test_setup_teardown(what_empties_shared_homes_is_kept_for_those_started_last, begin, end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

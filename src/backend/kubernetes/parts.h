@@ -177,6 +177,8 @@ void picture_forget(struct kubernetes *k, enum kind kind, const char *name, cons
 /* (locked) */
 struct pod_entry *picture_pod(const struct kubernetes *k, const char *name);
 struct object_entry *picture_object(const struct kubernetes *k, enum kind kind, const char *name);
+/* Whether no node has taken the pod for longer than the settings allow. (locked) */
+bool picture_finds_no_node(const struct kubernetes *k, const struct pod_entry *pod);
 /* Tells the observer what is known of the pod. (locked) */
 void picture_tell(struct kubernetes *k, struct pod_entry *pod);
 /* Tells that there is no such terminal, unless the picture has its pod. */
@@ -264,6 +266,8 @@ extern const char network_policy_name[];
 int kubernetes_start(struct kubernetes *k, const struct terminal_spec *spec, struct error *err) MUST_CHECK;
 int kubernetes_stop(struct kubernetes *k, const struct terminal_ref *ref, unsigned grace_s, struct error *err) MUST_CHECK;
 int kubernetes_wipe(struct kubernetes *k, const struct terminal_ref *ref, struct error *err) MUST_CHECK;
+/* How long a pod that empties a home may be seen: a minute longer than anybody waits for one. */
+int64_t wipe_limit_ms(const struct kubernetes *k);
 int kubernetes_diagnose(struct kubernetes *k, const struct terminal_ref *ref, char **text, struct error *err) MUST_CHECK;
 void kubernetes_check(struct kubernetes *k, check_report_fn *report, void *context);
 /* What a guest printed last, cleaned; "" when that cannot be read. The caller frees. */

@@ -196,7 +196,7 @@ static void tell_running(struct kubernetes *k, const struct pod_entry *pod, stru
     seen->message = "runs without a key that is known; it will be replaced";
 }
 
-static bool is_unschedulable_too_long(const struct kubernetes *k, const struct pod_entry *pod)
+bool picture_finds_no_node(const struct kubernetes *k, const struct pod_entry *pod)
 {
     return pod->unschedulable_ms && clock_monotonic_ms() - pod->unschedulable_ms >= (int64_t)k->settings->kubernetes_unschedulable_s * 1000;
 }
@@ -217,7 +217,7 @@ void picture_tell(struct kubernetes *k, struct pod_entry *pod)
     };
     if (seen.phase == OBSERVED_RUNNING)
         tell_running(k, pod, &seen);
-    if (state->unschedulable && state->phase == OBSERVED_STARTING && is_unschedulable_too_long(k, pod)) {
+    if (state->unschedulable && state->phase == OBSERVED_STARTING && picture_finds_no_node(k, pod)) {
         seen.phase = OBSERVED_FAILED;
         seen.failure = state->failure;
     }

@@ -5,6 +5,7 @@
 #include "base/log.h"
 
 #define WAIT_MS 1000
+#define LIMIT_MARGIN_MS 60000
 
 struct wipe {
     struct kubernetes *k;
@@ -13,6 +14,10 @@ struct wipe {
     char pod[OBJECT_NAME_SIZE];
     int64_t deadline_ms;
 };
+
+static int64_t timeout_ms(const struct kubernetes *k) { return (int64_t)k->settings->idle_cleanup_timeout_s * 1000; }
+
+int64_t wipe_limit_ms(const struct kubernetes *k) { return timeout_ms(k) + LIMIT_MARGIN_MS; }
 
 /* --- the pod ------------------------------------------------------------------------------------------------- */
 
@@ -46,7 +51,22 @@ static int delete_pod(struct wipe *wipe, const char *uid, struct error *err)
     return err->class == ERR_NOT_FOUND || err->class == ERR_CONFLICT ? 0 : error_wrap(err, "deleting the pod %s", wipe->pod);
 }
 
-/* One is there: another orchestrator's, or left by one that ended. What it still does is not what we were asked for after it began: it goes, and ours follows. */
+/* Whether it will not empty the home any more, as far as can be told: it ended, it failed, no node takes it, or it is there for longer than anybody waits. */
+static bool is_hopeless(struct kubernetes *k, const json_t *pod)
+{
+    struct pod_state state;
+
+    pod_state_read(pod, false, &state);
+    if (state.phase == OBSERVED_STOPPED || state.phase == OBSERVED_FAILED)
+        return true;
+    WITH_PICTURE(k);
+    const struct pod_entry *entry = picture_pod(k, kube_name(pod));
+    return entry && strcmp(entry->uid, kube_uid(pod)) == 0 &&
+           (picture_finds_no_node(k, entry) || clock_monotonic_ms() - entry->seen_ms >= wipe_limit_ms(k));
+}
+
+/* One is there: another orchestrator's, or left by one that ended. What it still does is not what we were asked for after it began: it is waited for while there
+ * is hope that it ends, and ours follows. Who waits for one that is removed here is told that it failed. */
 static int clear_old(struct wipe *wipe, struct error *err)
 {
     cleanup_json json_t *pod = NULL;
@@ -56,9 +76,7 @@ static int clear_old(struct wipe *wipe, struct error *err)
     enum owner owner = owner_of_object(pod, wipe->ref->key, false);
     if (owner != OWNER_SAME)
         return refuse_foreign("pod", wipe->pod, owner, err);
-    struct pod_state state;
-    pod_state_read(pod, false, &state);
-    if (state.phase == OBSERVED_STOPPED && delete_pod(wipe, kube_uid(pod), err) < 0)
+    if (is_hopeless(wipe->k, pod) && delete_pod(wipe, kube_uid(pod), err) < 0)
         return -1;
     WITH_PICTURE(wipe->k);
     picture_wait(wipe->k, WAIT_MS);
@@ -144,7 +162,7 @@ int kubernetes_wipe(struct kubernetes *k, const struct terminal_ref *ref, struct
     char derived[TERMINAL_NAME_SIZE];
     bool found;
     struct wipe wipe = { .k = k, .ref = ref, .name = derived,
-                         .deadline_ms = clock_monotonic_ms() + (int64_t)k->settings->idle_cleanup_timeout_s * 1000 };
+                         .deadline_ms = clock_monotonic_ms() + timeout_ms(k) };
 
     terminal_name(ref->key, NAME_PREFIX, derived);
     (void)snprintf(wipe.pod, sizeof(wipe.pod), "%s-wipe", derived);

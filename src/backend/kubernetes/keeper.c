@@ -319,8 +319,7 @@ void *keeper_run(void *kubernetes)
         struct round round = { .k = k, .now = clock_monotonic_ms() };
         round.next = round.now + ROUND_MS;
         if (round.now >= policy_due_ms) {
-            network_policy_apply(k);
-            policy_due_ms = round.now + POLICY_MS;
+            policy_due_ms = round.now + (network_policy_apply(k) ? POLICY_MS : ROUND_MS);
         }
         collect(&round);
         perform_all(&round);

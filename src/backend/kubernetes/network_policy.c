@@ -1,5 +1,7 @@
 /* One NetworkPolicy for all guests of the namespace. Into a guest comes only the orchestrator, and only to port 8000. Out of it goes everything but link-local
- * addresses (the clouds' metadata services), the API server, and, because of the first rule, other guests. Name resolution is always allowed. */
+ * addresses (the clouds' metadata services), the API server, and, because of the first rule, other guests. Name resolution is always allowed.
+ *
+ * An empty list of peers lets in everybody, and a missing address lets guests out to it: what is not known for the moment must not weaken a policy that is there. */
 #include <arpa/inet.h>
 #include <netdb.h>
 
@@ -40,11 +42,27 @@ static json_t *egress(const json_t *denied)
 json_t *network_policy_body(const char *namespace, const json_t *orchestrators, const json_t *denied)
 {
     json_t *labels = json_pack("{s:s, s:s}", LABEL_MANAGED_BY, LABEL_MANAGED_BY_VALUE, LABEL_PART_OF, LABEL_PART_OF_VALUE);
-    json_t *ingress = json_pack("[{s:O, s:[{s:s, s:i}]}]", "from", orchestrators, "ports", "protocol", "TCP", "port", GUEST_PORT);
+    json_t *spec = json_pack("{s:{s:O}, s:[s], s:o}", "podSelector", "matchLabels", labels, "policyTypes", "Egress", "egress", egress(denied));
 
-    return json_pack("{s:s, s:s, s:{s:s, s:s, s:O}, s:{s:{s:o}, s:[s, s], s:o, s:o}}", "apiVersion", "networking.k8s.io/v1", "kind", "NetworkPolicy",
-                     "metadata", "name", network_policy_name, "namespace", namespace, "labels", labels,
-                     "spec", "podSelector", "matchLabels", labels, "policyTypes", "Ingress", "Egress", "ingress", ingress, "egress", egress(denied));
+    if (json_array_size(orchestrators) > 0) {
+        json_array_insert_new(json_object_get(spec, "policyTypes"), 0, json_string("Ingress"));
+        json_object_set_new(spec, "ingress", json_pack("[{s:O, s:[{s:s, s:i}]}]", "from", orchestrators, "ports", "protocol", "TCP", "port", GUEST_PORT));
+    }
+    return json_pack("{s:s, s:s, s:{s:s, s:s, s:o}, s:o}", "apiVersion", "networking.k8s.io/v1", "kind", "NetworkPolicy",
+                     "metadata", "name", network_policy_name, "namespace", namespace, "labels", labels, "spec", spec);
+}
+
+/* --- what it is made of -------------------------------------------------------------------------------------- */
+
+struct facts {
+    json_t *orchestrators, *denied;     /* owned */
+    struct error missing;               /* what a passing fault hides for now; ERR_NONE: nothing */
+};
+
+/* Whether a call says that something is not there for us, and not only that it cannot be read just now. */
+static bool is_lasting(const struct error *err)
+{
+    return err->class == ERR_NOT_FOUND || err->class == ERR_FORBIDDEN;
 }
 
 /* --- who we are ---------------------------------------------------------------------------------------------- */
@@ -75,7 +93,7 @@ static json_t *lasting_labels(const json_t *pod)
     return labels;
 }
 
-static json_t *pod_peer(struct kubernetes *k, const char *namespace)
+static void add_own_pod(struct kubernetes *k, const char *namespace, struct facts *facts)
 {
     const char *given = getenv("POD_NAME");
     char host[256] = "";
@@ -83,10 +101,17 @@ static json_t *pod_peer(struct kubernetes *k, const char *namespace)
     struct error err;
 
     (void)gethostname(host, sizeof(host) - 1);
-    if (kube_get(k->client, &KUBE_PODS, namespace, given && *given ? given : host, &pod, &err) < 0)
+    if (kube_get(k->client, &KUBE_PODS, namespace, given && *given ? given : host, &pod, &err) < 0) {
+        if (!is_lasting(&err)) {
+            (void)error_wrap(&err, "our own pod's labels");
+            facts->missing = err;
+            return;
+        }
         log_debug("our own pod cannot be read", LOG_ERR(&err));
-    return json_pack("{s:{s:{s:s}}, s:{s:o}}", "namespaceSelector", "matchLabels", "kubernetes.io/metadata.name", namespace,
-                     "podSelector", "matchLabels", lasting_labels(pod));
+    }
+    json_array_append_new(facts->orchestrators,
+                          json_pack("{s:{s:{s:s}}, s:{s:o}}", "namespaceSelector", "matchLabels", "kubernetes.io/metadata.name", namespace,
+                                    "podSelector", "matchLabels", lasting_labels(pod)));
 }
 
 /* --- addresses ----------------------------------------------------------------------------------------------- */
@@ -111,7 +136,7 @@ static bool address_text(const struct sockaddr *address, socklen_t len, char tex
 }
 
 /* The API server's host, resolved. The caller frees with freeaddrinfo(); NULL when that fails. */
-static struct addrinfo *resolve_server(const struct kubernetes *k)
+static struct addrinfo *resolve_server(const struct kubernetes *k, struct facts *facts)
 {
     const char *server = kube_config_server(kube_client_config(k->client)), *host = strstr(server, "://");
     struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_DGRAM }, *found = NULL;
@@ -119,11 +144,15 @@ static struct addrinfo *resolve_server(const struct kubernetes *k)
     host = host ? host + 3 : server;
     size_t len = *host == '[' ? strcspn(++host, "]") : strcspn(host, ":/");
     cleanup_free char *name = xstrndup(host, len);
-    return getaddrinfo(name, "443", &hints, &found) == 0 ? found : NULL;
+    int failed = getaddrinfo(name, "443", &hints, &found);
+    if (failed)
+        (void)error_set(&facts->missing, ERR_UNAVAILABLE, "the addresses of the API server: its name '%s' is not resolved here (%s); let it be, or run in a pod",
+                        name, gai_strerror(failed));
+    return failed ? NULL : found;
 }
 
-/* The address that we have on the way to the cluster. */
-static void add_own_address(json_t *peers, const struct addrinfo *server)
+/* The address that we have on the way to the cluster; false when there is no way. */
+static bool add_own_address(json_t *peers, const struct addrinfo *server)
 {
     cleanup_fd int fd = socket(server->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     struct sockaddr_storage own;
@@ -132,11 +161,23 @@ static void add_own_address(json_t *peers, const struct addrinfo *server)
 
     if (fd < 0 || connect(fd, server->ai_addr, server->ai_addrlen) < 0 || getsockname(fd, (struct sockaddr *)&own, &len) < 0 ||
         !address_text((struct sockaddr *)&own, len, text))
-        return;
+        return false;
     json_array_append_new(peers, json_pack("{s:{s:o}}", "ipBlock", "cidr", json_sprintf("%s/%d", text, is_six(text) ? 128 : 32)));
+    return true;
 }
 
-static void add_endpoints(struct kubernetes *k, json_t *denied)
+/* Outside a pod. A server has addresses of families to which we have no way. */
+static void add_own_host(const struct addrinfo *server, struct facts *facts)
+{
+    const struct addrinfo *address = server;
+
+    while (address && !add_own_address(facts->orchestrators, address))
+        address = address->ai_next;
+    if (server && !address)
+        (void)error_set(&facts->missing, ERR_UNAVAILABLE, "our own address on the way to the cluster: no address of the API server can be reached from here");
+}
+
+static void add_endpoints(struct kubernetes *k, struct facts *facts)
 {
     cleanup_json json_t *endpoints = NULL;
     const json_t *subset, *address;
@@ -145,24 +186,41 @@ static void add_endpoints(struct kubernetes *k, json_t *denied)
 
     if (kube_get_path(k->client, "/api/v1/namespaces/default/endpoints/kubernetes", &endpoints, &err) < 0) {
         log_debug("the API server's own addresses cannot be read", LOG_ERR(&err));
+        if (!is_lasting(&err)) {
+            (void)error_wrap(&err, "the API server's own addresses");
+            facts->missing = err;
+        }
         return;
     }
     json_array_foreach(json_object_get(endpoints, "subsets"), i, subset)
         json_array_foreach(json_object_get(subset, "addresses"), j, address)
-            add_cidr(denied, json_text(address, "ip"));
+            add_cidr(facts->denied, json_text(address, "ip"));
 }
 
-static json_t *server_addresses(struct kubernetes *k, const struct addrinfo *server)
+static void add_server_addresses(struct kubernetes *k, const struct addrinfo *server, struct facts *facts)
 {
-    json_t *denied = json_array();
     char text[64];
 
     for (; server; server = server->ai_next)
         if (address_text(server->ai_addr, server->ai_addrlen, text))
-            add_cidr(denied, text);
-    add_cidr(denied, getenv("KUBERNETES_SERVICE_HOST"));
-    add_endpoints(k, denied);
-    return denied;
+            add_cidr(facts->denied, text);
+    add_cidr(facts->denied, getenv("KUBERNETES_SERVICE_HOST"));
+    add_endpoints(k, facts);
+}
+
+static void collect_facts(struct kubernetes *k, struct facts *facts)
+{
+    *facts = (struct facts){ .orchestrators = json_array(), .denied = json_array() };
+    struct addrinfo *server = resolve_server(k, facts);
+    cleanup_free char *namespace = own_namespace();
+
+    add_server_addresses(k, server, facts);
+    if (namespace)
+        add_own_pod(k, namespace, facts);
+    else
+        add_own_host(server, facts);
+    if (server)
+        freeaddrinfo(server);
 }
 
 /* --- applying ------------------------------------------------------------------------------------------------ */
@@ -182,24 +240,51 @@ static void remove_policy(struct kubernetes *k)
         log_warning("the NetworkPolicy is switched off, but cannot be removed", LOG_STR("name", network_policy_name), LOG_ERR(&err));
 }
 
-void network_policy_apply(struct kubernetes *k)
+static void warn_not_fenced(const struct error *err)
 {
-    if (!k->settings->kubernetes_network_policy) {
-        remove_policy(k);
-        return;
-    }
-    struct addrinfo *server = resolve_server(k);
-    cleanup_free char *namespace = own_namespace();
-    cleanup_json json_t *orchestrators = json_array(), *denied = server_addresses(k, server);
+    log_warning("guests are not fenced in: the NetworkPolicy could not be put in place", LOG_STR("name", network_policy_name), LOG_ERR(err));
+}
+
+/* What is known is better than nothing, but not than what is there: made only if there is none. Without a peer it says nothing about who may come in, since a
+ * rule that lets in nobody keeps ourselves out. */
+static void apply_part(struct kubernetes *k, const json_t *body, const struct facts *facts)
+{
+    bool first = !k->network_policy_is_unsure;
     struct error err;
 
-    if (namespace)
-        json_array_append_new(orchestrators, pod_peer(k, namespace));
-    else if (server)
-        add_own_address(orchestrators, server);
-    if (server)
-        freeaddrinfo(server);
-    cleanup_json json_t *body = network_policy_body(k->namespace, orchestrators, denied);
+    if (first)
+        log_warning("not all is known that the NetworkPolicy is made of: one that is there stays as it is until then", LOG_STR("name", network_policy_name),
+                    LOG_ERR(&facts->missing));
+    k->network_policy_is_unsure = true;
+    if (kube_create(k->client, &KUBE_NETWORK_POLICIES, k->namespace, body, NULL, &err) < 0 && err.class != ERR_CONFLICT && first)
+        warn_not_fenced(&err);
+}
+
+static void apply_whole(struct kubernetes *k, const json_t *body)
+{
+    struct error err;
+
+    k->network_policy_is_unsure = false;
     if (kube_apply(k->client, &KUBE_NETWORK_POLICIES, k->namespace, body, NULL, MANAGER, true, NULL, &err) < 0)
-        log_warning("guests are not fenced in: the NetworkPolicy could not be put in place", LOG_STR("name", network_policy_name), LOG_ERR(&err));
+        warn_not_fenced(&err);
+}
+
+bool network_policy_apply(struct kubernetes *k)
+{
+    struct facts facts;
+
+    if (!k->settings->kubernetes_network_policy) {
+        remove_policy(k);
+        return true;
+    }
+    collect_facts(k, &facts);
+    cleanup_json json_t *body = network_policy_body(k->namespace, facts.orchestrators, facts.denied);
+    bool whole = facts.missing.class == ERR_NONE;
+    if (whole)
+        apply_whole(k, body);
+    else
+        apply_part(k, body, &facts);
+    json_decref(facts.orchestrators);
+    json_decref(facts.denied);
+    return whole;
 }

@@ -88,6 +88,7 @@ struct kubernetes {
     struct kube_client *client;
     const char *namespace;              /* the settings' */
     atomic_bool stopping;               /* stop_watching() was called */
+    bool network_policy_is_unsure;      /* told already; the keeper's own */
 
     /* Guards all below. Held while an observation is handed over, so that an older one never overtakes a newer one. */
     pthread_mutex_t lock;
@@ -255,9 +256,10 @@ bool cleaner_is_noted(struct kubernetes *k, const char *name);
 
 /* --- network_policy.c ---------------------------------------------------------------------------------------- */
 
-/* Puts the namespace's policy in place (or takes it away where it is switched off). Failures are logged. */
-void network_policy_apply(struct kubernetes *k);
-/* Body (pure): who may come in, and which addresses (CIDR texts) no guest may reach. */
+/* Puts the namespace's policy in place (or takes it away where it is switched off). Failures are logged. False: something that it is made of is not known
+ * just now; one that is there was left alone. Try again soon. */
+bool network_policy_apply(struct kubernetes *k);
+/* Body (pure): who may come in (nobody named: it says nothing about that), and which addresses (CIDR texts) no guest may reach. */
 json_t *network_policy_body(const char *namespace, const json_t *orchestrators, const json_t *denied) MUST_CHECK;
 extern const char network_policy_name[];
 

@@ -45,8 +45,10 @@ static inline void stub_serve(struct stub_api *api, int fd)
 
     if (!stub_read_request(fd, &request, &body))
         return;
-    size_t method = strcspn(request.data, " ");
-    cleanup_free char *call = xstrndup(request.data, method + 1 + strcspn(request.data + method + 1, "? "));
+    const char *path = strchr(request.data, '/');
+    if (str_starts_with(str_from(path), STR_LITERAL("//")))             /* to a proxy: the whole URL */
+        path = strchr(path + 2, '/');
+    cleanup_free char *call = xasprintf("%.*s %.*s", (int)strcspn(request.data, " "), request.data, (int)strcspn(path, "? "), path);
     pthread_mutex_lock(&api->lock);
     const char *answer = api->answer(api, call, body + 4, &status);
     buf_printf(&api->calls, "%s %s\n", call, body + 4);
@@ -77,8 +79,8 @@ static inline void stub_start(struct stub_api *api)
     api->thread = thread_start("stub-api", stub_run, api);
 }
 
-/* A client of it. */
-static inline struct kube_client *stub_client(const struct stub_api *api)
+/* A client of it. `name`: it has the stub for a proxy, which is to reach a server of this name; NULL: it goes to the stub by its address. */
+static inline struct kube_client *stub_client(const struct stub_api *api, const char *name)
 {
     struct sockaddr_in own;
     socklen_t len = sizeof(own);
@@ -87,8 +89,9 @@ static inline struct kube_client *stub_client(const struct stub_api *api)
     int fd = mkstemp(path);
 
     assert_return_code(getsockname(api->listener, (struct sockaddr *)&own, &len), errno);
-    dprintf(fd, "current-context: x\ncontexts: [{name: x, context: {cluster: c}}]\nclusters: [{name: c, cluster: {server: 'http://127.0.0.1:%d'}}]\n",
-            ntohs(own.sin_port));
+    cleanup_free char *address = xasprintf("127.0.0.1:%d", ntohs(own.sin_port));
+    dprintf(fd, "current-context: x\ncontexts: [{name: x, context: {cluster: c}}]\nclusters: [{name: c, cluster: {server: 'http://%s', proxy-url: %s%s}}]\n",
+            name ? name : address, name ? "http://" : "", name ? address : "null");
     close(fd);
     struct kube_config *config = kube_config_load(path, &err);
     unlink(path);

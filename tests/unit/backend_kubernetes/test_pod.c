@@ -251,6 +251,17 @@ static void the_network_policy_lets_in_only_the_orchestrator(void **state)
            "{\"app.kubernetes.io/managed-by\":\"terminals\",\"app.kubernetes.io/part-of\":\"open-terminal\"}");
 }
 
+/* An empty list of peers would let in everybody. */
+static void without_a_peer_the_network_policy_has_no_list_of_peers(void **state)
+{
+    cleanup_json json_t *peers = parse("[]"), *denied = parse("[]");
+    cleanup_json json_t *policy = network_policy_body("ns", peers, denied);
+
+    expect("ingress", policy, "spec.ingress", "absent");
+    expect("types", policy, "spec.policyTypes", "[\"Egress\"]");
+    expect("IPv4", policy, "spec.egress.1.to.0.ipBlock.except", "[\"169.254.0.0/16\"]");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -262,6 +273,7 @@ int main(void)
         cmocka_unit_test(sizes_are_written_as_kubernetes_reads_them),
         cmocka_unit_test(a_service_selects_by_the_terminals_name_only),
         cmocka_unit_test(the_network_policy_lets_in_only_the_orchestrator),
+        cmocka_unit_test(without_a_peer_the_network_policy_has_no_list_of_peers),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -82,7 +82,7 @@ static int begin(void **state)
     k = xcalloc(1, sizeof(*k));
     k->settings = &settings;
     k->namespace = "ns";
-    k->client = stub_client(&api);
+    k->client = stub_client(&api, NULL);
     picture_init(k);
     for (enum kind kind = 0; kind < KIND_COUNT; kind++)
         k->listeners[kind].synced = true;

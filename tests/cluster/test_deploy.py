@@ -179,7 +179,9 @@ def test_guests_without_root_keep_their_homes(helm, image, namespaces, tmp_path,
     ({"orchestrator.backend": "docker"}, "backend"), ({"orchestrater.backend": "kubernetes"}, "orchestrater"),
     ({"orchestrator.databaseUrl": "sqlite:///x"}, "databaseUrl"), ({"orchestrator.settings.TERMINALS_MAX_CPU": "2"}, "TERMINALS_MAX_CPU"),
     ({"orchestrator.idleTimeoutMinutes": -1}, "idleTimeoutMinutes"), ({"terminals.storageMode": "mine"}, "storageMode"),
-    ({"operator.port": 80}, "port")], ids=str)
+    ({"operator.port": 80}, "port"), ({"fullnameOverride": "Not_a_name"}, "fullnameOverride"), ({"nameOverride": "-x"}, "nameOverride"),
+    ({"operator.namespaces[0]": "elsewhere"}, "operator.namespaces: the orchestrator makes Terminals in the namespace default"),
+    ({"operator.namespaces[0]": "elsewhere", "terminalsNamespace": "here"}, "in the namespace here")], ids=str)
 def test_values_that_cannot_be_are_refused(helm, values, text):
     status, told = helm("template", "t", str(CHART), check=False, **values)
     assert status != 0 and text in told
@@ -187,7 +189,7 @@ def test_values_that_cannot_be_are_refused(helm, values, text):
 
 VARIATIONS = {
     "as it is": {}, "pods": {"orchestrator.backend": "kubernetes"}, "all namespaces": {"operator.namespaces[0]": "*"},
-    "some namespaces": {"operator.namespaces[0]": "default", "operator.namespaces[1]": "kube-public", "operator.pvcRetentionHours": 24},
+    "some namespaces": {"operator.namespaces[0]": "default", "operator.namespaces[1]": "kube-public", "terminalsNamespace": "default", "operator.pvcRetentionHours": 24},
     "a server for the database": {"orchestrator.replicas": 3, "orchestrator.databaseSecret.name": "db"},
     "much": {"orchestrator.service.type": "NodePort", "orchestrator.settings.MAX_CPU": "2", "orchestrator.openWebuiUrl": "http://open-webui:8080",
              "orchestrator.persistence.enabled": "false", "terminals.storageMode": "shared", "terminals.storageClass": "standard",
@@ -206,13 +208,30 @@ def test_every_variation_is_taken_by_the_server(helm, kube, values):
     Kube().run("apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=rendered)
 
 
+LIKE_NUMBERS = {
+    "existingSecret": "123", "existingSecretKey": "true", "nameOverride": "1e3", "terminalsNamespace": "default", "crd": {"group": "0123", "install": False},
+    "terminals": {"storageClass": "7", "labels": {"a": "1", "b": "on"}}, "networkPolicy": {"deniedCidrs": ["10.0.0.0/8", "fd00::/8"]},
+    **{part: {"priorityClassName": "007", "nodeSelector": {"a": "true"}, "podLabels": {"b": "1"}, "serviceAccount": {"create": True, "name": "89"}}
+       for part in ("orchestrator", "operator")}}
+PERSISTENCE = {"a volume of ours": {"persistence": {"size": "10", "storageClass": "5"}}, "a volume of theirs": {"persistence": {"existingClaim": "3"}},
+               "a server": {"databaseSecret": {"name": "1", "key": "2"}}}
+
+
+@pytest.mark.parametrize("persistence", PERSISTENCE.values(), ids=PERSISTENCE.keys())
+def test_texts_that_look_like_numbers_stay_texts(helm, kube, tmp_path, persistence):
+    values = tmp_path / "values.yaml"
+    values.write_text(json.dumps({**LIKE_NUMBERS, "orchestrator": {**LIKE_NUMBERS["orchestrator"], **persistence}}))
+    rendered = helm("template", "terminals", str(CHART), "-n", kube.namespace, "-f", str(values))
+    Kube().run("apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=rendered)
+
+
 def test_chart_has_no_mistakes_that_helm_finds(helm):
     assert "0 chart(s) failed" in helm("lint", "--strict", str(CHART))
 
 
 def test_monitors_are_asked_for(helm):
     rendered = helm("template", "terminals", str(CHART), **{"serviceMonitor.enabled": "true"})
-    assert "kind: ServiceMonitor" in rendered and "kind: PodMonitor" in rendered and "name: terminals-api-key, key: api-key" in rendered
+    assert "kind: ServiceMonitor" in rendered and "kind: PodMonitor" in rendered and 'name: "terminals-api-key", key: "api-key"' in rendered
 
 
 # --- the manifests ---------------------------------------------------------------------------------------------------

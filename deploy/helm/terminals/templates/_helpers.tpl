@@ -13,8 +13,8 @@
 
 {{/* Labels that never change: Deployments select by them, and the guests' NetworkPolicy names the orchestrator by them. */}}
 {{- define "terminals.selector" -}}
-app.kubernetes.io/name: {{ include "terminals.name" .root }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/name: {{ include "terminals.name" .root | quote }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 
@@ -95,7 +95,7 @@ default
 {{- end }}
 {{- with .Values.terminals.labels }}
 - name: TERMINALS_KUBERNETES_LABELS
-  value: {{ range $i, $key := keys . | sortAlpha }}{{ if $i }},{{ end }}{{ $key }}={{ index $.Values.terminals.labels $key }}{{ end }}
+  value: "{{ range $i, $key := keys . | sortAlpha }}{{ if $i }},{{ end }}{{ $key }}={{ index $.Values.terminals.labels $key }}{{ end }}"
 {{- end }}
 {{- end -}}
 
@@ -124,6 +124,6 @@ affinity: {{- toYaml . | nindent 2 }}
 topologySpreadConstraints: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- end -}}

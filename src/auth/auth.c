@@ -59,21 +59,22 @@ static struct str digest_key(const struct digest *digest)
     return str_of((const char *)digest->bytes, TOKEN_DIGEST_LEN);
 }
 
-static enum auth_mode mode_of(const struct settings *settings)
+/* `may_open`: the explicit word was given, when it counted. */
+static enum auth_mode mode_of(const struct settings *settings, bool may_open)
 {
     if (settings->open_webui_url)
         return AUTH_OPEN_WEBUI;
     /* Without a key and without the explicit word, nobody passes. */
-    return settings->api_keys.count == 0 && settings->open ? AUTH_OPEN : AUTH_API_KEY;
+    return settings->api_keys.count == 0 && may_open ? AUTH_OPEN : AUTH_API_KEY;
 }
 
-static void configure(struct auth *auth, const struct settings *settings)
+static void configure(struct auth *auth, const struct settings *settings, enum auth_mode mode)
 {
     size_t count = settings->api_keys.count;
 
     free(auth->keys);
     free(auth->url);
-    auth->mode = mode_of(settings);
+    auth->mode = mode;
     auth->keys = xcalloc(count + 1, sizeof(*auth->keys));
     auth->key_count = count;
     for (size_t i = 0; i < count; i++)
@@ -90,7 +91,7 @@ struct auth *auth_new(const struct settings *settings)
     pthread_rwlock_init(&auth->config_lock, NULL);
     pthread_mutex_init(&auth->lock, NULL);
     auth->cache = token_cache_new();
-    configure(auth, settings);
+    configure(auth, settings, mode_of(settings, settings->open));
     return auth;
 }
 
@@ -109,10 +110,10 @@ void auth_free(struct auth *auth)
     free(auth);
 }
 
-void auth_reconfigure(struct auth *auth, const struct settings *settings)
+/* Under `config_lock`, for writing. */
+static void replace_configuration(struct auth *auth, const struct settings *settings, enum auth_mode mode)
 {
-    pthread_rwlock_wrlock(&auth->config_lock);
-    configure(auth, settings);
+    configure(auth, settings, mode);
     pthread_mutex_lock(&auth->lock);
     auth->generation++;
     token_cache_clear(auth->cache);
@@ -120,7 +121,22 @@ void auth_reconfigure(struct auth *auth, const struct settings *settings)
     map_free(&auth->flights, NULL);
     auth->flights = (struct map){ 0 };
     pthread_mutex_unlock(&auth->lock);
+}
+
+int auth_reconfigure(struct auth *auth, const struct settings *settings, struct error *err)
+{
+    enum auth_mode mode;
+    int result = 0;
+
+    pthread_rwlock_wrlock(&auth->config_lock);
+    mode = mode_of(settings, auth->mode == AUTH_OPEN);
+    if (mode == AUTH_API_KEY && settings->api_keys.count == 0)
+        result = error_set(err, ERR_INVALID, "without an API key nobody could get in%s: give TERMINALS_API_KEY, or restart%s",
+                           settings->open ? ", and TERMINALS_OPEN needs a restart" : "", settings->open ? "" : ", which makes one");
+    else
+        replace_configuration(auth, settings, mode);
     pthread_rwlock_unlock(&auth->config_lock);
+    return result;
 }
 
 enum auth_mode auth_mode(struct auth *auth)

@@ -11,8 +11,10 @@ struct auth;
 
 struct auth *auth_new(const struct settings *settings) MUST_CHECK;
 void auth_free(struct auth *auth);
-/* Takes the API keys, the Open WebUI URL and the cache time from newly read settings. */
-void auth_reconfigure(struct auth *auth, const struct settings *settings);
+/* Takes the API keys, the Open WebUI URL and the cache time from newly read settings. Open mode is chosen at the start only: whoever is not
+ * open does not become so, whatever `settings->open` says, and who is stays so until a key or a URL is given. ERR_INVALID, and nothing
+ * changes, when nobody could get in any more. */
+int auth_reconfigure(struct auth *auth, const struct settings *settings, struct error *err) MUST_CHECK;
 
 enum auth_mode { AUTH_OPEN_WEBUI, AUTH_API_KEY, AUTH_OPEN };
 enum auth_mode auth_mode(struct auth *auth);

@@ -242,9 +242,11 @@ static void service_free(struct service *service)
 /* SIGHUP: everything that may change while running changes; a mistake leaves all as it was. */
 static void reload(struct service *service)
 {
+    struct error err = { 0 };
     struct settings *fresh = read_settings(service);
-    if (fresh && !has_way_in(fresh)) {
-        log_error("without an API key nobody could get in: give TERMINALS_API_KEY, or restart, which makes one");
+    if (fresh && auth_reconfigure(service->auth, fresh, &err) < 0) {
+        log_configure(service->settings->log_level, service->settings->log_json);
+        log_error("these settings cannot be taken", LOG_ERR(&err));
         settings_free(steal(&fresh));
     }
     if (!fresh) {
@@ -254,7 +256,6 @@ static void reload(struct service *service)
     cleanup_buf struct buf warnings = { 0 };
     settings_warn_restart(service->first_settings, fresh, &warnings);
     log_lines(LOG_WARNING, buf_str(&warnings));
-    auth_reconfigure(service->auth, fresh);
     api_reconfigure(service->api, fresh);
     gateway_reconfigure(service->gateway, fresh);
     fleet_policies_changed(service->fleet);

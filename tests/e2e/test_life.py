@@ -232,6 +232,26 @@ def test_sighup_that_would_lock_everybody_out_changes_nothing(make_service):
     assert service.get("/api/v1/policies", key="new").status == 200
 
 
+@pytest.mark.parametrize("start, later", [
+    ("TERMINALS_API_KEY=old\n", "TERMINALS_OPEN=true\n"),
+    ("TERMINALS_API_KEY=old\nTERMINALS_OPEN=true\n", "TERMINALS_OPEN=true\n"),
+    ("TERMINALS_OPEN_WEBUI_URL=http://127.0.0.1:1\nTERMINALS_OPEN=true\n", "TERMINALS_OPEN=true\n"),
+])
+def test_sighup_does_not_open_the_service(make_service, start, later):
+    import signal
+    service = make_service(start=False, API_KEY=None)
+    (service.folder / ".env").write_text(start)
+    service.start()
+    (service.folder / ".env").write_text(later)
+    service.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "TERMINALS_OPEN needs a restart" in service.log_text(), 5)
+    assert "the old ones stay in force" in service.log_text()
+    assert service.get("/api/v1/policies", key=None).status == 401
+    assert service.get("/files/cwd", key=None, user="nobody").status == 401
+    if "API_KEY" in start:
+        assert service.get("/api/v1/policies", key="old").status == 200
+
+
 def test_sighup_reads_the_env_file_again(make_service, prefix):
     import signal
     service = make_service(start=False, IDLE_TIMEOUT_MINUTES=None)

@@ -367,15 +367,89 @@ static void new_settings_take_effect_at_once(void **state)
     struct error err;
 
     assert_int_equal(auth_verify_token(auth, STR_LITERAL("good-alice"), &identity, &err), AUTH_OK);
-    auth_reconfigure(auth, &settings);
+    assert_int_equal(auth_reconfigure(auth, &settings, &err), 0);
     assert_int_equal(auth_check_token(auth, STR_LITERAL("first-key"), &identity, &err), AUTH_PENDING);
     assert_int_equal(auth_check_token(auth, STR_LITERAL("third-key"), &identity, &err), AUTH_OK);
     assert_int_equal(auth_check_token(auth, STR_LITERAL("good-alice"), &identity, &err), AUTH_PENDING);
     settings.open_webui_url = NULL;
-    auth_reconfigure(auth, &settings);
+    assert_int_equal(auth_reconfigure(auth, &settings, &err), 0);
     assert_int_equal(auth_check_token(auth, STR_LITERAL("good-alice"), &identity, &err), AUTH_DENIED);
     assert_int_equal(auth_verify_token(auth, STR_LITERAL("good-alice"), &identity, &err), AUTH_DENIED);
     assert_string_equal(err.text, "Invalid API key");
+    auth_free(auth);
+}
+
+/* K a key, U the URL of Open WebUI, O the word TERMINALS_OPEN; the caller frees `*url`. */
+static struct settings settings_of(const char *letters, char **url)
+{
+    *url = strchr(letters, 'U') ? server_url() : NULL;
+    return (struct settings){ .api_keys = { two_keys, strchr(letters, 'K') ? 1 : 0 }, .open_webui_url = *url, .open = strchr(letters, 'O') != NULL };
+}
+
+/* Each text is what was given at the start and at each SIGHUP after it; `last_fits`: whether the last of them is taken. */
+static const struct reload {
+    const char *given[4];
+    bool last_fits;
+    enum auth_mode mode;
+    const char *says;
+} reloads[] = {
+    { { "K", "O" }, false, AUTH_API_KEY, "TERMINALS_OPEN needs a restart" },
+    { { "KO", "O" }, false, AUTH_API_KEY, "TERMINALS_OPEN needs a restart" },
+    { { "K", "" }, false, AUTH_API_KEY, "which makes one" },
+    { { "K", "KO" }, true, AUTH_API_KEY, "" },
+    { { "K", "KO", "O" }, false, AUTH_API_KEY, "TERMINALS_OPEN needs a restart" },
+    { { "K", "O", "O" }, false, AUTH_API_KEY, "TERMINALS_OPEN needs a restart" },
+    { { "K", "O", "K" }, true, AUTH_API_KEY, "" },
+    { { "K", "UO", "O" }, false, AUTH_OPEN_WEBUI, "TERMINALS_OPEN needs a restart" },
+    { { "U", "O" }, false, AUTH_OPEN_WEBUI, "TERMINALS_OPEN needs a restart" },
+    { { "UO", "O" }, false, AUTH_OPEN_WEBUI, "TERMINALS_OPEN needs a restart" },
+    { { "UO", "" }, false, AUTH_OPEN_WEBUI, "which makes one" },
+    { { "UKO", "KO" }, true, AUTH_API_KEY, "" },
+    { { "UKO", "KO", "O" }, false, AUTH_API_KEY, "TERMINALS_OPEN needs a restart" },
+    { { "O", "O" }, true, AUTH_OPEN, "" },
+    { { "O", "" }, true, AUTH_OPEN, "" },
+    { { "O", "K" }, true, AUTH_API_KEY, "" },
+    { { "O", "KO" }, true, AUTH_API_KEY, "" },
+    { { "O", "U" }, true, AUTH_OPEN_WEBUI, "" },
+    { { "O", "KO", "O" }, false, AUTH_API_KEY, "TERMINALS_OPEN needs a restart" },
+    { { "O", "UO", "O" }, false, AUTH_OPEN_WEBUI, "TERMINALS_OPEN needs a restart" },
+};
+
+static void new_settings_neither_open_the_service_nor_lock_everybody_out(void **state)
+{
+    for (size_t i = 0; i < COUNT_OF(reloads); i++) {
+        const struct reload *row = &reloads[i];
+        cleanup_free char *url = NULL;
+        struct settings settings = settings_of(row->given[0], &url);
+        struct auth *auth = auth_new(&settings);
+        struct error err = { 0 };
+        int result = 0;
+
+        for (size_t step = 1; step < COUNT_OF(row->given) && row->given[step]; step++) {
+            err = (struct error){ 0 };
+            free(url);
+            settings = settings_of(row->given[step], &url);
+            result = auth_reconfigure(auth, &settings, &err);
+        }
+        if ((result == 0) != row->last_fits || auth_mode(auth) != row->mode || !strstr(err.text, row->says))
+            fail_msg("row %zu (from '%s'): result %d, mode %d, '%s'", i, row->given[0], result, (int)auth_mode(auth), err.text);
+        auth_free(auth);
+    }
+}
+
+static void a_refused_change_leaves_keys_and_tokens_as_they_were(void **state)
+{
+    const struct settings none = { .open = true };
+    struct auth *auth = make_jwt_auth(60);
+    struct identity identity;
+    struct error err;
+
+    assert_int_equal(auth_verify_token(auth, STR_LITERAL("good-alice"), &identity, &err), AUTH_OK);
+    assert_int_equal(auth_reconfigure(auth, &none, &err), -1);
+    assert_int_equal(err.class, ERR_INVALID);
+    assert_int_equal(auth_check_token(auth, STR_LITERAL("first-key"), &identity, &err), AUTH_OK);
+    assert_int_equal(auth_check_token(auth, STR_LITERAL("good-alice"), &identity, &err), AUTH_OK);
+    assert_int_equal(auth_check_header(auth, (struct str){ 0 }, false, &identity, &err), AUTH_DENIED);
     auth_free(auth);
 }
 
@@ -420,13 +494,14 @@ static void settings_may_change_while_tokens_are_verified(void **state)
     cleanup_free char *url = server_url();
     const struct settings settings = { .open_webui_url = url, .token_cache_ttl_s = 60 };
     struct auth *auth = make_jwt_auth(0);
+    struct error err;
     pthread_t threads[3];
 
     for (size_t i = 0; i < COUNT_OF(threads); i++)
         assert_int_equal(pthread_create(&threads[i], NULL, verify_often, auth), 0);
     for (int i = 0; i < 8; i++) {
         (void)nanosleep(&(struct timespec){ 0, 50000000 }, NULL);
-        auth_reconfigure(auth, &settings);
+        assert_int_equal(auth_reconfigure(auth, &settings, &err), 0);
     }
     for (size_t i = 0; i < COUNT_OF(threads); i++) {
         void *failed;
@@ -449,6 +524,8 @@ int main(void)
         cmocka_unit_test(verdicts_are_kept_for_the_configured_time),
         cmocka_unit_test(an_unreachable_open_webui_is_not_a_bad_token),
         cmocka_unit_test(new_settings_take_effect_at_once),
+        cmocka_unit_test(new_settings_neither_open_the_service_nor_lock_everybody_out),
+        cmocka_unit_test(a_refused_change_leaves_keys_and_tokens_as_they_were),
         cmocka_unit_test(callers_of_the_same_token_share_one_call),
         cmocka_unit_test(settings_may_change_while_tokens_are_verified),
     };

@@ -88,6 +88,12 @@ static bool is_service_link(const char *text)
     return strncasecmp(text, "tcp://", 6) == 0 || strncasecmp(text, "udp://", 6) == 0;
 }
 
+/* Whether `text` counts as not given. An option that is merely empty is a mistake where the type does not know blanks. */
+static bool is_blank(const struct setting *setting, const char *text)
+{
+    return setting->type->blank_is_empty && str_trim(str_from(text)).len == 0;
+}
+
 static const struct variable *find_variable(struct loading *loading, const struct setting *setting)
 {
     static const enum setting_origin order[] = { ORIGIN_ENVIRONMENT, ORIGIN_DOTENV };
@@ -111,11 +117,11 @@ static const struct variable *find_variable(struct loading *loading, const struc
 
 static struct setting_source find_source(struct loading *loading, const struct setting *setting)
 {
-    char *option = text_of_option(loading->options, setting);
-    if (option)
-        return (struct setting_source){ option, ORIGIN_OPTION };
+    cleanup_free char *option = text_of_option(loading->options, setting);
+    if (option && !is_blank(setting, option))
+        return (struct setting_source){ steal(&option), ORIGIN_OPTION };
     const struct variable *variable = find_variable(loading, setting);
-    if (variable)
+    if (variable && !is_blank(setting, variable->value))
         return (struct setting_source){ xstrdup(variable->value), variable->origin };
     return (struct setting_source){ setting->fallback ? xstrdup(setting->fallback) : NULL, ORIGIN_DEFAULT };
 }

@@ -13,6 +13,7 @@ struct setting;
 struct setting_type {
     int (*read)(const struct setting *setting, const char *text, void *place, struct error *err);
     void (*free)(void *place);
+    bool blank_is_empty;            /* blanks alone count as not given, as an empty variable does for every type */
 };
 
 struct setting {

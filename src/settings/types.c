@@ -45,8 +45,6 @@ static void free_text(void *place)
 static int read_text(const struct setting *setting, const char *text, void *place, struct error *err)
 {
     cleanup_free char *trimmed = str_dup(str_trim(str_from(text)));
-    if (trimmed[0] == '\0')
-        return 0;
     if (setting->choices) {
         int choice = read_choice(setting, trimmed, err);
         if (choice < 0)
@@ -71,8 +69,6 @@ static int read_prose(const struct setting *setting, const char *text, void *pla
 static int read_path(const struct setting *setting, const char *text, void *place, struct error *err)
 {
     cleanup_free char *trimmed = str_dup(str_trim(str_from(text)));
-    if (trimmed[0] == '\0')
-        return 0;
     if (run_check(setting, trimmed, err) < 0)
         return -1;
     *(char **)place = path_normalise(trimmed);
@@ -295,9 +291,9 @@ static int read_tolerations(const struct setting *setting, const char *text, voi
     return 0;
 }
 
-const struct setting_type type_text = { read_text, free_text };
+const struct setting_type type_text = { read_text, free_text, .blank_is_empty = true };
 const struct setting_type type_prose = { read_prose, free_text };
-const struct setting_type type_path = { read_path, free_text };
+const struct setting_type type_path = { read_path, free_text, .blank_is_empty = true };
 const struct setting_type type_bool = { read_bool, NULL };
 const struct setting_type type_count = { read_count, NULL };
 const struct setting_type type_seconds = { read_seconds, NULL };

@@ -4,9 +4,9 @@
 
 #include "settings/table.h"
 
-extern const struct setting_type type_text;         /* char *, trimmed; NULL when empty */
+extern const struct setting_type type_text;         /* char *, trimmed; never blank */
 extern const struct setting_type type_prose;        /* char *, as it stands */
-extern const struct setting_type type_path;         /* char *, made absolute */
+extern const struct setting_type type_path;         /* char *, made absolute; never blank */
 extern const struct setting_type type_bool;         /* bool */
 extern const struct setting_type type_count;        /* unsigned within min … max */
 extern const struct setting_type type_seconds;      /* unsigned; decimals are rounded up */

@@ -53,6 +53,17 @@ static void write_dotenv(const char *text)
     fclose(file);
 }
 
+/* Everything that `settings_print` writes; the caller frees. */
+static char *printed(const struct settings *settings)
+{
+    char *text = NULL;
+    size_t len = 0;
+    FILE *out = open_memstream(&text, &len);
+    settings_print(settings, out);
+    fclose(out);
+    return text;
+}
+
 static char directory[64];
 
 static void clear_environment(void)
@@ -394,6 +405,51 @@ static void an_empty_value_counts_as_not_given(void **state)
     assert_null(o.settings->max_cpu);
 }
 
+/* Blank texts must leave every text and path as if it had not been named, whether it has a default or none. */
+static void blank_texts_count_as_not_given(void **state)
+{
+    static const char *const names[] = {
+        "STATE_DIR", "DATABASE_URL", "OPEN_WEBUI_URL", "HOST", "IMAGE", "MAX_CPU", "MAX_MEMORY", "MAX_STORAGE", "DOCKER_HOST",
+        "DOCKER_DATA_DIR", "DATA_DIR", "DOCKER_HOST_DATA_DIR", "KUBERNETES_NAMESPACE", "KUBERNETES_IMAGE", "KUBERNETES_STORAGE_CLASS",
+        "KUBERNETES_STORAGE_SIZE", "KUBERNETES_STORAGE_MODE", "KUBERNETES_SERVICE_TYPE", "KUBERNETES_ADDRESS", "KUBERNETES_KUBECONFIG",
+        "KUBERNETES_CRD_GROUP", "KUBERNETES_CRD_VERSION",
+    };
+    static const char *const blanks[] = { "", " ", " \t " };
+    cleanup_outcome struct outcome plain = load(NULL);
+    cleanup_free char *expected = printed(plain.settings);
+    for (size_t i = 0; i < COUNT_OF(names) * COUNT_OF(blanks) * 2; i++) {
+        const char *name = names[i / 2 / COUNT_OF(blanks)], *blank = blanks[i / 2 % COUNT_OF(blanks)];
+        cleanup_free char *line = xasprintf("TERMINALS_%s='%s'\n", name, blank);
+        clear_environment();
+        write_dotenv(i % 2 ? line : "");
+        if (i % 2 == 0)
+            set(name, blank);
+        cleanup_outcome struct outcome o = load(NULL);
+        cleanup_free char *text = o.settings ? printed(o.settings) : xstrdup(text_of(&o.problems));
+        if (!o.settings || !o.settings->host || !o.settings->image || !o.settings->state_dir || !o.settings->database_url ||
+            strcmp(text, expected) != 0)
+            fail_msg("%s='%s' %s: %s", name, blank, i % 2 ? "in .env" : "in the environment", text);
+    }
+}
+
+static void a_blank_host_option_counts_as_not_given(void **state)
+{
+    set("HOST", "127.0.0.2");
+    cleanup_outcome struct outcome named = load(&(struct settings_options){ .host = " ", .port = -1, .workers = -1 });
+    assert_string_equal(named.settings->host, "127.0.0.2");
+    clear_environment();
+    cleanup_outcome struct outcome unnamed = load(&(struct settings_options){ .host = "", .port = -1, .workers = -1, .open = true });
+    assert_string_equal(unnamed.settings->host, "127.0.0.1");
+    assert_false(unnamed.settings->host_is_named);
+}
+
+static void an_empty_key_option_is_a_mistake(void **state)
+{
+    cleanup_outcome struct outcome o = load(&(struct settings_options){ .api_key = "", .port = -1, .workers = -1 });
+    assert_null(o.settings);
+    assert_string_equal(text_of(&o.problems), "--api-key ********: holds nothing but commas and spaces\n");
+}
+
 static void names_compare_without_case(void **state)
 {
     setenv("terminals_port", "1234", 1);
@@ -516,17 +572,6 @@ static void systemd_names_the_state_directory(void **state)
 
 /* --- printing ------------------------------------------------------------------------------------------------ */
 
-/* Everything that `settings_print` writes; the caller frees. */
-static char *printed(const struct settings *settings)
-{
-    char *text = NULL;
-    size_t len = 0;
-    FILE *out = open_memstream(&text, &len);
-    settings_print(settings, out);
-    fclose(out);
-    return text;
-}
-
 static const struct masked {
     const char *url, *shown;
 } masked[] = {
@@ -606,6 +651,9 @@ int main(void)
         CASE(options_win_over_the_environment),
         CASE(a_wrong_option_is_refused_by_its_own_name),
         CASE(an_empty_value_counts_as_not_given),
+        CASE(blank_texts_count_as_not_given),
+        CASE(a_blank_host_option_counts_as_not_given),
+        CASE(an_empty_key_option_is_a_mistake),
         CASE(names_compare_without_case),
         CASE(the_alias_yields_to_the_name),
         CASE(ignored_values_are_warned_about),

@@ -71,7 +71,7 @@ const struct variable *environment_find(const struct environment *environment, c
     for (size_t i = environment->count; i-- > 0;) {
         const struct variable *variable = &environment->items[i];
         if (variable->origin == origin && strcasecmp(variable->name, name) == 0)
-            return variable->value[0] != '\0' ? variable : NULL;
+            return variable;
     }
     return NULL;
 }

@@ -19,7 +19,7 @@ struct environment {
 
 /* Gathers our own variables (TERMINALS_* and OPEN_TERMINAL_SYSTEM_PROMPT) from both places. */
 void environment_read(struct environment *environment, struct buf *problems, struct buf *warnings);
-/* The variable with this name and origin whose value is not empty, or NULL. The last one written wins. */
+/* The variable with this name and origin, which may be empty, or NULL. The last one written wins. */
 const struct variable *environment_find(const struct environment *environment, const char *name,
                                         enum setting_origin origin);
 void environment_free(struct environment *environment);

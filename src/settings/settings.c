@@ -94,25 +94,34 @@ static bool is_blank(const struct setting *setting, const char *text)
     return setting->type->blank_is_empty && str_trim(str_from(text)).len == 0;
 }
 
+static bool is_given(const struct setting *setting, const struct variable *variable)
+{
+    return variable && variable->value[0] != '\0' && !is_blank(setting, variable->value);
+}
+
+/* The row's variable from one origin, by its name or its alias, or NULL when neither is there. An empty one is found too, unless the
+ * other says something. */
+static const struct variable *find_in(struct loading *loading, const struct setting *setting, enum setting_origin origin)
+{
+    const struct variable *named = environment_find(&loading->environment, setting->name, origin);
+    const struct variable *alias = setting->alias ? environment_find(&loading->environment, setting->alias, origin) : NULL;
+    if (is_given(setting, named) && is_given(setting, alias) && strcmp(named->value, alias->value) != 0)
+        buf_printf(loading->warnings, "%s is ignored: %s is set too\n", setting->alias, setting->name);
+    const struct variable *found = !named || (is_given(setting, alias) && !is_given(setting, named)) ? alias : named;
+    if (found && is_service_link(found->value) && setting->offset == offsetof(struct settings, port)) {
+        buf_printf(loading->warnings, "%s=%s is ignored: it describes a service of the cluster\n", setting->name, found->value);
+        return NULL;
+    }
+    return found;
+}
+
+/* NULL: not given. What is in the environment hides what is in `.env`, also where it is empty: so it can be switched off. */
 static const struct variable *find_variable(struct loading *loading, const struct setting *setting)
 {
-    static const enum setting_origin order[] = { ORIGIN_ENVIRONMENT, ORIGIN_DOTENV };
-    for (size_t i = 0; i < COUNT_OF(order); i++) {
-        const struct variable *found = environment_find(&loading->environment, setting->name, order[i]);
-        const struct variable *alias = setting->alias
-            ? environment_find(&loading->environment, setting->alias, order[i]) : NULL;
-        if (found && alias && strcmp(found->value, alias->value) != 0)
-            buf_printf(loading->warnings, "%s is ignored: %s is set too\n", setting->alias, setting->name);
-        if (!found)
-            found = alias;
-        if (found && is_service_link(found->value) && setting->offset == offsetof(struct settings, port)) {
-            buf_printf(loading->warnings, "%s=%s is ignored: it describes a service of the cluster\n", setting->name, found->value);
-            continue;
-        }
-        if (found)
-            return found;
-    }
-    return NULL;
+    const struct variable *found = find_in(loading, setting, ORIGIN_ENVIRONMENT);
+    if (!found)
+        found = find_in(loading, setting, ORIGIN_DOTENV);
+    return is_given(setting, found) ? found : NULL;
 }
 
 static struct setting_source find_source(struct loading *loading, const struct setting *setting)
@@ -121,7 +130,7 @@ static struct setting_source find_source(struct loading *loading, const struct s
     if (option && !is_blank(setting, option))
         return (struct setting_source){ steal(&option), ORIGIN_OPTION };
     const struct variable *variable = find_variable(loading, setting);
-    if (variable && !is_blank(setting, variable->value))
+    if (variable)
         return (struct setting_source){ xstrdup(variable->value), variable->origin };
     return (struct setting_source){ setting->fallback ? xstrdup(setting->fallback) : NULL, ORIGIN_DEFAULT };
 }

@@ -102,8 +102,8 @@ struct settings_options {
     bool look_only;                     /* makes no state directory, only says whether it could be made */
 };
 
-/* Reads the environment, `.env` in the working directory (the environment wins) and `options` (may be NULL), and makes
- * the state directory if it is missing. Empty values count as not given.
+/* Reads the environment, `.env` in the working directory (the environment wins, also with an empty value) and `options` (may be
+ * NULL), and makes the state directory if it is missing. Empty values count as not given: the default holds.
  * All mistakes are found in one go: on failure NULL, and `problems` holds one line for each, with the variable, its value
  * and what is allowed. `warnings` gets a line for each accepted but ignored value and each unknown name. The caller
  * frees the result. */

@@ -373,6 +373,48 @@ static void the_environment_wins_over_dotenv(void **state)
     assert_string_equal(text_of(&o.warnings), "");
 }
 
+static const struct hiding {
+    const char *rule, *dotenv, *name, *value, *shown;
+} hidings[] = {
+    { "an empty URL switches off", "TERMINALS_OPEN_WEBUI_URL=https://x.example\n", "OPEN_WEBUI_URL", "", "TERMINALS_OPEN_WEBUI_URL=  # default\n" },
+    { "an empty flag is the default", "TERMINALS_OPEN=true\n", "OPEN", "", "TERMINALS_OPEN=false  # default\n" },
+    { "an empty number is the default", "TERMINALS_PORT=1\n", "PORT", "", "TERMINALS_PORT=3000  # default\n" },
+    { "an empty text is the default", "TERMINALS_IMAGE=x\n", "IMAGE", "",
+      "TERMINALS_IMAGE=ghcr.io/open-webui/open-terminal:latest  # default\n" },
+    { "a blank text too", "TERMINALS_HOST=::1\n", "HOST", " ", "TERMINALS_HOST=0.0.0.0  # default\n" },
+    { "an empty key", "TERMINALS_API_KEY=k\n", "API_KEY", "", "TERMINALS_API_KEY=  # default\n" },
+    { "names compare without case", "terminals_max_cpu=2\n", "MAX_CPU", "", "TERMINALS_MAX_CPU=  # default\n" },
+    { "by the alias", "TERMINALS_DOCKER_NETWORK=a\n", "NETWORK", "", "TERMINALS_DOCKER_NETWORK=  # default\n" },
+    { "the alias", "TERMINALS_NETWORK=a\n", "DOCKER_NETWORK", "", "TERMINALS_DOCKER_NETWORK=  # default\n" },
+    { "an alias with a value", "TERMINALS_DOCKER_NETWORK=a\n", "NETWORK", "b", "TERMINALS_DOCKER_NETWORK=b\n" },
+    { "an empty name leaves an alias of .env to itself", "TERMINALS_DOCKER_NETWORK=\nTERMINALS_NETWORK=a\n", "PORT", "",
+      "TERMINALS_DOCKER_NETWORK=a  # .env\n" },
+    { "a service link hides nothing", "TERMINALS_PORT=1\n", "PORT", "tcp://10.0.0.1:3000", "TERMINALS_PORT=1  # .env\n" },
+    { "the later line of .env wins, also an empty one", "TERMINALS_PORT=1\nTERMINALS_PORT=\n", "IMAGE", "", "TERMINALS_PORT=3000  # default\n" },
+};
+
+static void an_empty_variable_hides_the_one_in_dotenv(void **state)
+{
+    for (size_t i = 0; i < COUNT_OF(hidings); i++) {
+        clear_environment();
+        write_dotenv(hidings[i].dotenv);
+        set(hidings[i].name, hidings[i].value);
+        cleanup_outcome struct outcome o = load(NULL);
+        cleanup_free char *text = o.settings ? printed(o.settings) : xstrdup(text_of(&o.problems));
+        if (!strstr(text, hidings[i].shown))
+            fail_msg("%s: %s", hidings[i].rule, text);
+    }
+}
+
+static void an_empty_name_yields_to_the_alias(void **state)
+{
+    set("DOCKER_DATA_DIR", " ");
+    set("DATA_DIR", "/one");
+    cleanup_outcome struct outcome o = load(NULL);
+    assert_string_equal(o.settings->docker_data_dir, "/one");
+    assert_string_equal(text_of(&o.warnings), "");
+}
+
 static void options_win_over_the_environment(void **state)
 {
     set("PORT", "2222");
@@ -648,6 +690,8 @@ int main(void)
         CASE(all_problems_are_shown_at_once),
         CASE(mounts_are_read_with_home_expanded_and_read_only_by_default),
         CASE(the_environment_wins_over_dotenv),
+        CASE(an_empty_variable_hides_the_one_in_dotenv),
+        CASE(an_empty_name_yields_to_the_alias),
         CASE(options_win_over_the_environment),
         CASE(a_wrong_option_is_refused_by_its_own_name),
         CASE(an_empty_value_counts_as_not_given),

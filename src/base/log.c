@@ -8,6 +8,8 @@
 #include "base/buf.h"
 #include "base/clock.h"
 
+#define VALUE_MAX 2048              /* of a field as it is written; the escape that crosses it still fits */
+
 static _Atomic int minimum = LOG_INFO;
 static _Atomic bool as_json;
 
@@ -39,25 +41,48 @@ bool log_level_from_name(const char *name, enum log_level *level)
     return false;
 }
 
-/* Appends text inside quotes: JSON's escapes, which a text line can bear too. Bytes that are not UTF-8 become '?'. */
-static void append_quoted(struct buf *line, struct str text)
+/* Characters that steer a terminal, end a line or turn the direction of what follows them: whoever reads the log would see another line
+ * than the one that was written. */
+static bool is_steering(uint32_t code)
 {
-    bool utf8 = str_is_utf8(text);
-    buf_append_char(line, '"');
-    for (size_t i = 0; i < text.len; i++) {
-        unsigned char c = (unsigned char)text.data[i];
-        if (c == '"' || c == '\\')
-            buf_printf(line, "\\%c", c);
-        else if (c == '\n')
-            buf_append_text(line, "\\n");
-        else if (c < 0x20 || c == 0x7f)
-            buf_printf(line, "\\u%04x", c);
-        else
-            buf_append_char(line, c >= 0x80 && !utf8 ? '?' : (char)c);
-    }
-    buf_append_char(line, '"');
+    static const struct { uint32_t first, last; } ranges[] = {
+        { 0, 0x1f }, { 0x7f, 0x9f }, { 0x61c, 0x61c }, { 0x200e, 0x200f }, { 0x2028, 0x202e }, { 0x2066, 0x2069 },
+    };
+    for (size_t i = 0; i < COUNT_OF(ranges); i++)
+        if (code >= ranges[i].first && code <= ranges[i].last)
+            return true;
+    return false;
 }
 
+/* Appends the first character of `text`, a byte that is not UTF-8 as '?', and returns how many bytes it took. */
+static size_t append_character(struct buf *line, struct str text)
+{
+    uint32_t code;
+    size_t len = str_utf8_first(text, &code);
+    if (len == 0)
+        buf_append_char(line, '?');
+    else if (code == '"' || code == '\\')
+        buf_printf(line, "\\%c", (char)code);
+    else if (code == '\n')
+        buf_append_text(line, "\\n");
+    else if (is_steering(code))
+        buf_printf(line, "\\u%04x", (unsigned)code);
+    else
+        buf_append(line, text.data, len);
+    return len ? len : 1;
+}
+
+/* Appends text inside quotes, cut when it is long: JSON's escapes, which a text line can bear too. */
+static void append_quoted(struct buf *line, struct str text)
+{
+    buf_append_char(line, '"');
+    size_t begin = line->len;
+    while (text.len > 0 && line->len - begin < VALUE_MAX && !line->failed)
+        text = str_skip(text, append_character(line, text));
+    buf_append_text(line, text.len > 0 ? "…\"" : "\"");
+}
+
+/* Short, and stands for itself without quotes. */
 static bool is_plain(struct str text)
 {
     for (size_t i = 0; i < text.len; i++) {
@@ -65,7 +90,7 @@ static bool is_plain(struct str text)
         if (c <= ' ' || c >= 0x7f || c == '"' || c == '=' || c == '\\')
             return false;
     }
-    return text.len > 0;
+    return text.len > 0 && text.len <= VALUE_MAX;
 }
 
 static void append_json(struct buf *line, enum log_level level, const char *time, const char *message,
@@ -102,7 +127,7 @@ static void append_text(struct buf *line, enum log_level level, const char *time
 
 void log_write(enum log_level level, const char *message, const struct log_field *fields)
 {
-    cleanup_buf struct buf line = { .limit = 16384 };
+    cleanup_buf struct buf line = { 0 };        /* values are cut, so that no caller can make a line too long to be written */
     char time[28];
     clock_format_iso(clock_wall_us(), time);
     if (atomic_load_explicit(&as_json, memory_order_relaxed))

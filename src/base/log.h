@@ -2,7 +2,7 @@
  *
  *     log_info("terminal is ready", LOG_STR("terminal", name), LOG_INT("ms", elapsed));
  *
- * Secrets never go into a field. Text from outside is escaped. */
+ * Secrets never go into a field. Text from outside is escaped, and cut after 2 KiB. */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
 

@@ -95,32 +95,36 @@ bool str_to_i64(struct str s, int64_t *value)
     return true;
 }
 
-/* Length of the well-formed UTF-8 sequence at the start of `s`, or 0. */
-static size_t utf8_sequence(const unsigned char *s, size_t len)
+size_t str_utf8_first(struct str s, uint32_t *code)
 {
     static const uint32_t smallest[] = { 0, 0, 0x80, 0x800, 0x10000 };
-    if (s[0] < 0x80)
-        return 1;
-    size_t want = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
-    if (s[0] < 0xc2 || s[0] > 0xf4 || len < want)
+    const unsigned char *bytes = (const unsigned char *)s.data;
+    if (s.len == 0)
         return 0;
-    uint32_t code = s[0] & (0xffu >> (want + 1));
+    *code = bytes[0];
+    if (bytes[0] < 0x80)
+        return 1;
+    size_t want = bytes[0] >= 0xf0 ? 4 : bytes[0] >= 0xe0 ? 3 : 2;
+    if (bytes[0] < 0xc2 || bytes[0] > 0xf4 || s.len < want)
+        return 0;
+    *code = bytes[0] & (0xffu >> (want + 1));
     for (size_t i = 1; i < want; i++) {
-        if ((s[i] & 0xc0) != 0x80)
+        if ((bytes[i] & 0xc0) != 0x80)
             return 0;
-        code = code << 6 | (s[i] & 0x3fu);
+        *code = *code << 6 | (bytes[i] & 0x3fu);
     }
-    bool surrogate = code >= 0xd800 && code <= 0xdfff;
-    return code < smallest[want] || code > 0x10ffff || surrogate ? 0 : want;
+    bool surrogate = *code >= 0xd800 && *code <= 0xdfff;
+    return *code < smallest[want] || *code > 0x10ffff || surrogate ? 0 : want;
 }
 
 bool str_is_utf8(struct str s)
 {
-    for (size_t at = 0; at < s.len;) {
-        size_t step = utf8_sequence((const unsigned char *)s.data + at, s.len - at);
+    uint32_t code;
+    while (s.len > 0) {
+        size_t step = str_utf8_first(s, &code);
         if (step == 0)
             return false;
-        at += step;
+        s = str_skip(s, step);
     }
     return true;
 }

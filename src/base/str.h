@@ -39,6 +39,8 @@ char *str_dup(struct str s) MUST_CHECK;
 /* Whole text as an unsigned or signed decimal number. False on anything else, including overflow. */
 bool str_to_u64(struct str s, uint64_t *value);
 bool str_to_i64(struct str s, int64_t *value);
+/* The length in bytes of the well-formed UTF-8 sequence that `s` begins with, 0 when it begins with none; `*code` is its code point. */
+size_t str_utf8_first(struct str s, uint32_t *code);
 /* Well-formed UTF-8 (no surrogates, no overlong forms). */
 bool str_is_utf8(struct str s);
 /* Holds a byte below 0x20 or 0x7f. */

@@ -68,6 +68,11 @@ static enum auth_mode mode_of(const struct settings *settings, bool may_open)
     return settings->api_keys.count == 0 && may_open ? AUTH_OPEN : AUTH_API_KEY;
 }
 
+enum auth_mode auth_mode_at_start(const struct settings *settings)
+{
+    return mode_of(settings, settings->open);
+}
+
 static void configure(struct auth *auth, const struct settings *settings, enum auth_mode mode)
 {
     size_t count = settings->api_keys.count;
@@ -91,7 +96,7 @@ struct auth *auth_new(const struct settings *settings)
     pthread_rwlock_init(&auth->config_lock, NULL);
     pthread_mutex_init(&auth->lock, NULL);
     auth->cache = token_cache_new();
-    configure(auth, settings, mode_of(settings, settings->open));
+    configure(auth, settings, auth_mode_at_start(settings));
     return auth;
 }
 

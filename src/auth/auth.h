@@ -18,6 +18,8 @@ int auth_reconfigure(struct auth *auth, const struct settings *settings, struct 
 
 enum auth_mode { AUTH_OPEN_WEBUI, AUTH_API_KEY, AUTH_OPEN };
 enum auth_mode auth_mode(struct auth *auth);
+/* The mode that a service begins in with these settings. */
+enum auth_mode auth_mode_at_start(const struct settings *settings);
 
 /* The caller as proven. */
 struct identity {

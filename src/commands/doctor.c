@@ -6,6 +6,7 @@
 #include <netdb.h>
 #include <sys/socket.h>
 
+#include "auth/auth.h"
 #include "base/log.h"
 #include "commands/backends.h"
 #include "http/client.h"
@@ -89,6 +90,10 @@ static void check_database(struct doctor *doctor, const struct settings *setting
         report_failure(doctor, "database", err.text, "see that the file is ours and readable, or set TERMINALS_DATABASE_URL");
         return;
     }
+    if (store_check_writable(settings->database_url, settings->state_dir, &err) < 0) {
+        report_failure(doctor, "database", err.text, "serve where it may be written, or set TERMINALS_DATABASE_URL");
+        return;
+    }
     cleanup_free char *detail = *revision ? xasprintf("schema %s", revision) : xstrdup("empty; the tables are made at the first start");
     report_ok(doctor, "database", detail);
 }
@@ -108,14 +113,20 @@ static void check_engine(struct doctor *doctor, const struct settings *settings)
 
 static void check_callers(struct doctor *doctor, const struct settings *settings)
 {
-    if (settings->open)
+    bool has_key = settings->api_keys.count > 0;
+
+    switch (auth_mode_at_start(settings)) {
+    case AUTH_OPEN:
         report_ok(doctor, "callers", "open: everyone who reaches the port may do everything");
-    else if (settings->open_webui_url)
-        report_ok(doctor, "callers", settings->api_keys.count > 0 ? "Open WebUI's tokens, and the API key"
-                                                                 : "Open WebUI's tokens; the admin API is closed without TERMINALS_API_KEY");
-    else
-        report_ok(doctor, "callers", settings->api_keys.count > 0 ? "the API key that is set"
-                                                                 : "an API key that is kept in the state directory");
+        break;
+    case AUTH_OPEN_WEBUI:
+        report_ok(doctor, "callers", has_key ? "Open WebUI's tokens, and the API key"
+                                             : "Open WebUI's tokens; the admin API is closed without TERMINALS_API_KEY");
+        break;
+    case AUTH_API_KEY:
+        report_ok(doctor, "callers", has_key ? "the API key that is set" : "an API key that is kept in the state directory");
+        break;
+    }
 }
 
 /* Any answer but "no such page" is Open WebUI's: without a token it refuses. */

@@ -39,6 +39,33 @@ static int database_fail(const struct database *database, int code, struct error
 
 /* --- opening ------------------------------------------------------------------------------------------------- */
 
+static int no_directory(const char *path, enum error_class class, struct error *err)
+{
+    return error_set(err, class, "the directory of the database %s does not exist: make it, or name another file with "
+                     "TERMINALS_DATABASE_URL", path);
+}
+
+static int not_writable(const char *path, int number, struct error *err)
+{
+    return error_set_errno(err, ERR_IO, number, "the database %s cannot be opened for writing by user id %u", path, geteuid());
+}
+
+/* The directory that `path` lies in; the caller frees. */
+static char *directory_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? xstrndup(path, slash == path ? 1 : (size_t)(slash - path)) : xstrdup(".");
+}
+
+int database_check_writable(const char *path, struct error *err)
+{
+    cleanup_free char *directory = directory_of(path);
+    /* The write-ahead log lies beside the file and comes and goes with those who use it. */
+    if (access(directory, W_OK | X_OK) < 0)
+        return errno == ENOENT ? no_directory(path, ERR_NOT_FOUND, err) : not_writable(path, errno, err);
+    return access(path, W_OK) == 0 || errno == ENOENT ? 0 : not_writable(path, errno, err);
+}
+
 /* Makes the file before SQLite does, readable for us only: policies may hold secrets. It stays empty until the first
  * transaction. The log files get the same mode from SQLite. */
 static int make_file(const char *path, struct error *err)
@@ -46,10 +73,7 @@ static int make_file(const char *path, struct error *err)
     cleanup_fd int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
     if (fd >= 0)
         return 0;
-    if (errno == ENOENT || errno == ENOTDIR)
-        return error_set(err, ERR_IO, "the directory of the database %s does not exist: make it, or name another file with "
-                         "TERMINALS_DATABASE_URL", path);
-    return error_set_errno(err, ERR_IO, errno, "the database %s cannot be opened for writing by user id %u", path, geteuid());
+    return errno == ENOENT || errno == ENOTDIR ? no_directory(path, ERR_IO, err) : not_writable(path, errno, err);
 }
 
 static int check_is_file(const char *path, struct error *err)

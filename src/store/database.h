@@ -19,6 +19,9 @@ enum database_mode {
 };
 
 int database_open(struct database *database, const char *path, enum database_mode mode, struct error *err) MUST_CHECK;
+/* Whether the file, or its place where it is missing, can be written, and files beside it; nothing is opened. ERR_NOT_FOUND when the
+ * directory is missing. */
+int database_check_writable(const char *path, struct error *err) MUST_CHECK;
 /* A closed or zeroed one is allowed. */
 void database_close(struct database *database);
 #define cleanup_database __attribute__((cleanup(database_close)))

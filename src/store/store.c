@@ -18,6 +18,15 @@ struct store *store_open(const char *url, const char *state_dir, struct error *e
     return store;
 }
 
+int store_check_writable(const char *url, const char *state_dir, struct error *err)
+{
+    cleanup_free char *path = store_url_path(url, state_dir, err);
+    if (!path)
+        return -1;
+    int result = database_check_writable(path, err);
+    return result < 0 && err->class == ERR_NOT_FOUND && access(state_dir, F_OK) < 0 ? 0 : result;
+}
+
 void store_close(struct store *store)
 {
     if (!store)

@@ -84,6 +84,9 @@ int store_put_document(struct store *store, const char *kind, const char *policy
 
 /* The Alembic revision in the database ("" when it has none); the caller frees. Does not change anything. */
 int store_schema_current(const char *url, const char *state_dir, char **revision, struct error *err) MUST_CHECK;
+/* Whether store_open() could write where the database is or would be made, as far as can be seen without writing. A missing directory is
+ * an error only where `state_dir` is there: it may be the one that is still to be made. */
+int store_check_writable(const char *url, const char *state_dir, struct error *err) MUST_CHECK;
 /* Brings the schema to `revision` ("head" or a known revision at or after the current one). */
 int store_schema_upgrade(const char *url, const char *state_dir, const char *revision, struct error *err) MUST_CHECK;
 /* Writes the revision without running anything. */

@@ -181,6 +181,25 @@ def test_doctor_finds_all_well(tmp_path):
     assert status == 0, out
 
 
+@pytest.mark.parametrize("settings,words", [
+    ({"OPEN": "true"}, "open: everyone"),
+    ({"OPEN": "true", "API_KEY": KEY}, "the API key that is set"),
+    ({"OPEN": "true", "OPEN_WEBUI_URL": "http://127.0.0.1:1"}, "Open WebUI's tokens"),
+    ({}, "an API key that is kept"),
+])
+def test_doctor_says_who_may_call(tmp_path, settings, words):
+    _, out, _ = run_command(tmp_path, "doctor", settings={"PORT": str(free()), **settings})
+    assert [line for line in out.splitlines() if line.startswith("ok    callers") and words in line], out
+
+
+def test_doctor_on_a_database_that_cannot_be_written(as_nobody):
+    as_nobody.folder.joinpath("data").mkdir(mode=0o777)
+    as_nobody.folder.joinpath("data").chmod(0o777)
+    as_nobody.folder.joinpath("elsewhere").mkdir(mode=0o755)
+    status, told = as_nobody("doctor", TERMINALS_DATABASE_URL=f"sqlite:///{as_nobody.folder}/elsewhere/x.db")
+    assert status == 1 and "FAIL  database" in told and "elsewhere/x.db cannot be opened for writing" in told
+
+
 @pytest.mark.parametrize("host,words", [("unix:///nonexistent/docker.sock", ["/nonexistent/docker.sock"]),
                                         ("tcp://127.0.0.1:1", ["127.0.0.1"]), ("gopher://x", ["DOCKER_HOST"])])
 def test_doctor_says_what_to_do_about_the_engine(tmp_path, host, words):

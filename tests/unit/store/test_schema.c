@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "base/file.h"
 #include "base/json.h"
@@ -322,6 +323,43 @@ static void the_current_revision_is_read_without_changing_anything(void **state)
     assert_looks("PRAGMA journal_mode", "delete");
 }
 
+/* What a user without rights over the files hears, "" for nothing: the tests may run as root, who may write anywhere. */
+static void assert_hears(const char *url, const char *state_dir, const char *says)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        if (geteuid() == 0 && (setgid(65534) < 0 || setuid(65534) < 0))
+            _exit(2);
+        int result = store_check_writable(url, state_dir, &err);
+        if (result < 0)
+            fprintf(stderr, "%s\n", err.text);
+        _exit(says[0] ? result == 0 || !strstr(err.text, says) : result < 0);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    if (status != 0)
+        fail_msg("%s, expected '%s'", url ? url : "no URL", says);
+}
+
+static void a_database_that_cannot_be_written_is_found_without_writing(void **state)
+{
+    assert_int_equal(chmod(directory, 0777), 0);
+    assert_hears(NULL, directory, "");
+    assert_hears("sqlite:///x.db", directory, "");
+    assert_int_equal(access(path, F_OK), -1);
+    assert_hears("sqlite:///none/x.db", directory, "the directory of the database none/x.db does not exist");
+    assert_hears("sqlite:///none/x.db", "none", "");            /* may be the one that serve will make */
+    assert_opens();
+    assert_int_equal(chmod(path, 0444), 0);
+    assert_hears(NULL, directory, "cannot be opened for writing by user id");
+    assert_int_equal(chmod(path, 0666), 0);
+    assert_hears(NULL, directory, "");
+    assert_int_equal(chmod(directory, 0555), 0);
+    assert_hears(NULL, directory, "cannot be opened for writing by user id");
+    assert_hears("sqlite:///x.db", directory, "cannot be opened for writing by user id");
+    assert_int_equal(chmod(directory, 0700), 0);
+}
+
 static void upgrade_and_stamp_know_their_revisions(void **state)
 {
     run_once(POLICIES VERSION("001_initial"));
@@ -356,6 +394,7 @@ int main(void)
         CASE(a_locked_database_is_refused_after_five_seconds),
         CASE(reading_goes_on_while_another_program_writes),
         CASE(the_current_revision_is_read_without_changing_anything),
+        CASE(a_database_that_cannot_be_written_is_found_without_writing),
         CASE(upgrade_and_stamp_know_their_revisions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

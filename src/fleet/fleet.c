@@ -108,6 +108,7 @@ void fleet_free(struct fleet *fleet)
     pthread_cond_destroy(&fleet->settled);
     pthread_cond_destroy(&fleet->janitor_wakes);
     pthread_mutex_destroy(&fleet->lock);
+    json_decref(fleet->swept_lifecycles);
     free(fleet);
 }
 

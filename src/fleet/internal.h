@@ -61,6 +61,7 @@ struct fleet {
     bool started;
     pthread_cond_t janitor_wakes;
     bool policies_changed;
+    json_t *swept_lifecycles;           /* as the last sweep of resets found them; never changed */
 };
 
 static inline void unlock_fleet(pthread_mutex_t **lock) { pthread_mutex_unlock(*lock); }

@@ -57,15 +57,11 @@ static void set_text(json_t *reset, const char *key, const char *text)
     json_object_set_new(reset, key, *text ? json_string(text) : json_null());
 }
 
-static struct schedule *parse_schedule(const json_t *lifecycle)
+/* NULL for one that cannot be read, which is ignored; the sweep tells of it. */
+static struct schedule *parse_schedule(const json_t *lifecycle, struct error *err)
 {
     const json_t *wanted = reset_of(lifecycle);
-    struct error err;
-    struct schedule *schedule = schedule_parse(json_text(wanted, "schedule"), json_text(wanted, "timezone"), &err);
-    if (!schedule)
-        log_warning("a stored reset schedule cannot be read and is ignored", LOG_STR("schedule", json_text(wanted, "schedule")),
-                    LOG_ERR(&err));
-    return schedule;
+    return schedule_parse(json_text(wanted, "schedule"), json_text(wanted, "timezone"), err);
 }
 
 static bool is_reckoned(const json_t *reset, const json_t *wanted)
@@ -83,7 +79,8 @@ bool reset_reckon(json_t *state, const json_t *lifecycle, int64_t now_us)
     const json_t *wanted = reset_of(lifecycle);
     if (has_schedule(lifecycle) && is_reckoned(reset_of(state), wanted))
         return false;
-    cleanup_schedule struct schedule *schedule = parse_schedule(lifecycle);
+    struct error why;
+    cleanup_schedule struct schedule *schedule = parse_schedule(lifecycle, &why);
     if (!schedule)
         return false;
     json_t *reset = reset_for_writing(state);
@@ -106,7 +103,8 @@ void reset_mark(json_t *state, const json_t *lifecycle, int64_t now_us)
     set_time(reset, "last_applied_at", now_us);
     if (!was_due)
         return;
-    cleanup_schedule struct schedule *schedule = parse_schedule(lifecycle);
+    struct error why;
+    cleanup_schedule struct schedule *schedule = parse_schedule(lifecycle, &why);
     bool again = schedule && !schedule_is_once(schedule);
     set_time(reset, "next_due_at", again ? schedule_next(schedule, now_us) : INT64_MAX);
 }
@@ -179,6 +177,32 @@ int reset_apply(struct fleet *fleet, const struct terminal_ref *ref, bool reques
 
 /* --- the sweep --- */
 
+/* Takes `by_policy` for the lifecycles of the last sweep, and gives those of the one before; the caller owns them. */
+static json_t *exchange_swept(struct fleet *fleet, json_t *by_policy)
+{
+    WITH_LOCK(fleet);
+    json_t *before = fleet->swept_lifecycles;
+    fleet->swept_lifecycles = json_incref(by_policy);
+    return before;
+}
+
+/* Tells of schedules that cannot be read, once when they are first seen: not at each sweep, and not for each terminal. */
+static void warn_unreadable(struct fleet *fleet, json_t *by_policy)
+{
+    cleanup_json json_t *before = exchange_swept(fleet, by_policy);
+    const char *id;
+    json_t *lifecycle;
+    json_object_foreach(by_policy, id, lifecycle) {
+        struct error why;
+        if (json_equal(lifecycle, json_object_get(before, id)))
+            continue;
+        cleanup_schedule struct schedule *schedule = parse_schedule(lifecycle, &why);
+        if (!schedule)
+            log_warning("a stored reset schedule cannot be read and is ignored", LOG_STR("policy", id),
+                        LOG_STR("schedule", json_text(reset_of(lifecycle), "schedule")), LOG_ERR(&why));
+    }
+}
+
 /* The lifecycles by policy, or NULL when there is nothing to look at: no policy has a schedule, and none can have had one since the
  * last `thorough` sweep. */
 static json_t *load_schedules(struct fleet *fleet, bool thorough)
@@ -189,6 +213,7 @@ static json_t *load_schedules(struct fleet *fleet, bool thorough)
         log_warning("resets are not looked at: the database does not answer", LOG_ERR(&err));
         return NULL;
     }
+    warn_unreadable(fleet, by_policy);
     const char *id;
     json_t *lifecycle;
     json_object_foreach(by_policy, id, lifecycle)

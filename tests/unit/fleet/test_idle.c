@@ -303,6 +303,46 @@ static void a_schedule_that_was_away_does_not_come_back_due(void **state)
     assert_int_equal(f->engine.wipes, 0);
 }
 
+/* How often `words` are in the file that standard error goes to. */
+static unsigned count_logged(const char *path, const char *words)
+{
+    cleanup_free char *text = NULL;
+    struct error err;
+    size_t len;
+    unsigned count = 0;
+    assert_int_equal(file_read(path, 1024 * 1024, &text, &len, &err), 0);
+    for (const char *at = text; (at = strstr(at, words)); at++)
+        count++;
+    return count;
+}
+
+static void a_schedule_that_cannot_be_read_is_told_once(void **state)
+{
+    static const char *const users[] = { "ann", "bob", "cyn", "dan", "eve" };
+    struct fixture *f = *state;
+    char path[] = "/tmp/terminals-log-XXXXXX";
+    unsigned told[3];
+    cleanup_fd int file = mkstemp(path), standard_error = dup(STDERR_FILENO);
+    for (size_t i = 0; i < COUNT_OF(users); i++)
+        put_last_seen(f, users[i], "2026-11-20T00:00:00Z");
+    put_schedule(f, "every other day");
+    fleet_begin(f);
+    EVENTUALLY(is_listed(f));
+    log_configure(LOG_WARNING, false);
+    assert_true(file >= 0 && dup2(file, STDERR_FILENO) >= 0);
+    for (size_t round = 0; round < COUNT_OF(told); round++) {
+        put_schedule(f, round < 2 ? "every other day" : "now and then");
+        reset_sweep(f->fleet, true);
+        told[round] = count_logged(path, "a stored reset schedule cannot be read");
+    }
+    assert_true(dup2(standard_error, STDERR_FILENO) >= 0);
+    log_configure(LOG_ERROR, false);
+    unlink(path);
+    assert_int_equal(told[0], 1);
+    assert_int_equal(told[1], 1);
+    assert_int_equal(told[2], 2);
+}
+
 int main(void)
 {
 #define CASE(test) cmocka_unit_test_setup_teardown(test, begin, end)
@@ -321,6 +361,7 @@ int main(void)
         CASE(a_reset_reaches_a_terminal_that_does_not_run),
         CASE(a_failed_wipe_is_not_marked_and_tried_again),
         CASE(a_schedule_that_was_away_does_not_come_back_due),
+        CASE(a_schedule_that_cannot_be_read_is_told_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

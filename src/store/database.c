@@ -7,8 +7,11 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
-#define BUSY_TIMEOUT_MS 5000
+#include "base/clock.h"
+
+enum { BUSY_STEP_MS = 10, BUSY_TIMEOUT_MS = 5000, BUSY_AGAIN_MS = 100 };
 
 /* Fills `err` from what the last call on the handle said. */
 static int database_fail(const struct database *database, int code, struct error *err)
@@ -86,9 +89,24 @@ static int check_is_file(const char *path, struct error *err)
     return 0;
 }
 
+/* SQLite's busy handler: whether to try once more. */
+static int wait_for_lock(void *context, int tries)
+{
+    struct database *database = context;
+    int64_t now_ms = clock_monotonic_ms();
+    bool again = database->gave_up_ms > 0 && now_ms - database->gave_up_ms < BUSY_TIMEOUT_MS;
+    if (tries * BUSY_STEP_MS < (again ? BUSY_AGAIN_MS : BUSY_TIMEOUT_MS)) {
+        (void)nanosleep(&(struct timespec){ .tv_nsec = BUSY_STEP_MS * 1000000 }, NULL);
+        return 1;
+    }
+    if (!again)
+        database->gave_up_ms = now_ms;
+    return 0;
+}
+
 static int configure(struct database *database, enum database_mode mode, struct error *err)
 {
-    sqlite3_busy_timeout(database->handle, BUSY_TIMEOUT_MS);
+    sqlite3_busy_handler(database->handle, wait_for_lock, database);
     sqlite3_extended_result_codes(database->handle, 1);
     if (mode == DATABASE_LOOK)
         return 0;

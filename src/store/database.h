@@ -1,5 +1,6 @@
 /* A thin layer over sqlite3, inside this module: texts go in and come out, errors become sentences that say what to do.
- * A database belongs to one thread at a time; the store's lock sees to that. */
+ * A database belongs to one thread at a time; the store's locks see to that. A lock of another program is waited for at most 5 s, and once
+ * that was in vain, for the next 5 s only briefly: who queued up behind the first must not wait as long again, one after another. */
 #ifndef STORE_DATABASE_H
 #define STORE_DATABASE_H
 
@@ -11,6 +12,7 @@
 struct database {
     sqlite3 *handle;
     char *path;                     /* owned, for messages */
+    int64_t gave_up_ms;             /* monotonic: when a wait for another program's lock was last in vain; 0: never */
 };
 
 enum database_mode {
@@ -18,6 +20,7 @@ enum database_mode {
     DATABASE_LOOK,                  /* must exist; nothing about it is changed */
 };
 
+/* `database` must stay where it is until it is closed. */
 int database_open(struct database *database, const char *path, enum database_mode mode, struct error *err) MUST_CHECK;
 /* Whether the file, or its place where it is missing, can be written, and files beside it; nothing is opened. ERR_NOT_FOUND when the
  * directory is missing. */

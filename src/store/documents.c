@@ -4,14 +4,14 @@
 int store_get_document(struct store *store, const char *kind, const char *policy_id, const char *image, char **body,
                        int64_t *fetched_at_us, struct error *err)
 {
-    HOLD_STORE(store);
+    HOLD_CONNECTION(&store->reader);
     cleanup_statement sqlite3_stmt *statement = NULL;
     *body = NULL;
-    if (database_query(&store->database, &statement,
+    if (database_query(database, &statement,
                        "SELECT body, fetched_at_us FROM terminals_documents WHERE kind = ?1 AND policy_id = ?2 AND image = ?3",
                        TEXTS(kind, policy_id, image), err) < 0)
         return -1;
-    int found = database_step(&store->database, statement, err);
+    int found = database_step(database, statement, err);
     if (found == 0)
         return error_set(err, ERR_NOT_FOUND, "no %s document of policy '%s' is kept", kind, policy_id);
     if (found < 0)
@@ -24,9 +24,9 @@ int store_get_document(struct store *store, const char *kind, const char *policy
 int store_put_document(struct store *store, const char *kind, const char *policy_id, const char *image,
                        const char *body, int64_t fetched_at_us, struct error *err)
 {
-    HOLD_STORE(store);
+    HOLD_CONNECTION(&store->writer);
     cleanup_free char *fetched = xasprintf("%lld", (long long)fetched_at_us);
-    return database_write(&store->database,
+    return database_write(database,
         "INSERT INTO terminals_documents (kind, policy_id, image, body, fetched_at_us) VALUES (?1, ?2, ?3, ?4, ?5)"
         " ON CONFLICT (kind, policy_id, image) DO UPDATE SET body = excluded.body, fetched_at_us = excluded.fetched_at_us",
         TEXTS(kind, policy_id, image, body, fetched), err) < 0 ? -1 : 0;

@@ -8,16 +8,23 @@
 #include "store/database.h"
 #include "store/store.h"
 
-struct store {
+struct connection {
     pthread_mutex_t lock;
     struct database database;       /* under `lock` */
 };
 
-/* Holds the lock until the end of the block. Declare it before any statement, which must be finalized first. */
-#define HOLD_STORE(store) \
-    __attribute__((cleanup(store_release), unused)) struct store *held_store_ = store_hold(store)
-struct store *store_hold(struct store *store);
-void store_release(struct store **place);
+/* What only reads has a connection of its own: it sees what was committed, and waits neither for our writers nor for another program's. */
+struct store {
+    struct connection writer, reader;
+};
+
+/* Holds the connection until the end of the block, and gives its database the name `database`. Declare it before any statement, which
+ * must be finalized first. */
+#define HOLD_CONNECTION(which) \
+    __attribute__((cleanup(connection_release), unused)) struct connection *held_connection_ = connection_hold(which); \
+    struct database *database = &held_connection_->database
+struct connection *connection_hold(struct connection *connection);
+void connection_release(struct connection **place);
 
 /* "YYYY-MM-DD HH:MM:SS.ffffff", UTC, as SQLAlchemy writes DATETIME. */
 #define STORE_TIME_SIZE 28

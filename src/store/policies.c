@@ -31,13 +31,13 @@ static void free_rows(struct policy_row *rows, size_t count)
 
 int store_list_policies(struct store *store, struct policy_row **rows, size_t *count, struct error *err)
 {
-    HOLD_STORE(store);
+    HOLD_CONNECTION(&store->reader);
     cleanup_statement sqlite3_stmt *statement = NULL;
     struct policy_row *list = NULL;
     size_t length = 0;
-    int more = database_query(&store->database, &statement,
+    int more = database_query(database, &statement,
                               "SELECT " COLUMNS " FROM policies ORDER BY created_at, rowid", NULL, err);
-    while (more >= 0 && (more = database_step(&store->database, statement, err)) > 0) {
+    while (more >= 0 && (more = database_step(database, statement, err)) > 0) {
         list = xrealloc(list, (length + 1) * sizeof(*list));
         read_row(statement, &list[length++]);
     }
@@ -50,13 +50,12 @@ int store_list_policies(struct store *store, struct policy_row **rows, size_t *c
     return 0;
 }
 
-/* Under the lock. */
-static int get_policy(struct store *store, const char *id, struct policy_row *row, struct error *err)
+static int get_policy(struct database *database, const char *id, struct policy_row *row, struct error *err)
 {
     cleanup_statement sqlite3_stmt *statement = NULL;
-    if (database_query(&store->database, &statement, "SELECT " COLUMNS " FROM policies WHERE id = ?1", TEXTS(id), err) < 0)
+    if (database_query(database, &statement, "SELECT " COLUMNS " FROM policies WHERE id = ?1", TEXTS(id), err) < 0)
         return -1;
-    int found = database_step(&store->database, statement, err);
+    int found = database_step(database, statement, err);
     if (found == 0)
         return error_set(err, ERR_NOT_FOUND, "Policy '%s' not found", id);
     if (found < 0)
@@ -67,86 +66,86 @@ static int get_policy(struct store *store, const char *id, struct policy_row *ro
 
 int store_get_policy(struct store *store, const char *id, struct policy_row *row, struct error *err)
 {
-    HOLD_STORE(store);
-    return get_policy(store, id, row, err);
+    HOLD_CONNECTION(&store->reader);
+    return get_policy(database, id, row, err);
 }
 
-static int insert_policy(struct store *store, const char *id, const char *data, struct error *err)
+static int insert_policy(struct database *database, const char *id, const char *data, struct error *err)
 {
     char now[STORE_TIME_SIZE];
     store_time_now(now);
-    return database_write(&store->database, "INSERT INTO policies (" COLUMNS ") VALUES (?1, ?2, ?3, ?3)",
+    return database_write(database, "INSERT INTO policies (" COLUMNS ") VALUES (?1, ?2, ?3, ?3)",
                           TEXTS(id, data, now), err);
 }
 
 int store_create_policy(struct store *store, const char *id, const json_t *data, struct policy_row *row,
                         struct error *err)
 {
-    HOLD_STORE(store);
+    HOLD_CONNECTION(&store->writer);
     struct error why = { 0 };
     cleanup_free char *text = json_write(data);
-    if (insert_policy(store, id, text, &why) < 0) {
+    if (insert_policy(database, id, text, &why) < 0) {
         if (why.class == ERR_CONFLICT)
             return error_set(err, ERR_CONFLICT, "Policy '%s' already exists", id);
         return error_set(err, why.class, "%s", why.text);
     }
-    return get_policy(store, id, row, err);
+    return get_policy(database, id, row, err);
 }
 
-static int put_policy(struct store *store, const char *id, const char *data, struct policy_row *row, struct error *err)
+static int put_policy(struct database *database, const char *id, const char *data, struct policy_row *row, struct error *err)
 {
     char now[STORE_TIME_SIZE];
     store_time_now(now);
-    int changed = database_write(&store->database, "UPDATE policies SET data = ?2, updated_at = ?3 WHERE id = ?1",
+    int changed = database_write(database, "UPDATE policies SET data = ?2, updated_at = ?3 WHERE id = ?1",
                                  TEXTS(id, data, now), err);
     if (changed == 0)
-        changed = insert_policy(store, id, data, err);
-    return changed < 0 ? -1 : get_policy(store, id, row, err);
+        changed = insert_policy(database, id, data, err);
+    return changed < 0 ? -1 : get_policy(database, id, row, err);
 }
 
 int store_put_policy(struct store *store, const char *id, const json_t *data, struct policy_row *row, struct error *err)
 {
-    HOLD_STORE(store);
+    HOLD_CONNECTION(&store->writer);
     cleanup_free char *text = json_write(data);
     *row = (struct policy_row){ 0 };
-    if (database_begin(&store->database, err) < 0)
+    if (database_begin(database, err) < 0)
         return -1;
-    int result = database_end(&store->database, put_policy(store, id, text, row, err), err);
+    int result = database_end(database, put_policy(database, id, text, row, err), err);
     if (result < 0)
         policy_row_clear(row);
     return result;
 }
 
 /* Everything of the policy; the cached documents too, because a policy made anew under this id may have another guest. */
-static int delete_policy(struct store *store, const char *id, struct error *err)
+static int delete_policy(struct database *database, const char *id, struct error *err)
 {
     static const char *const others[] = {
         "DELETE FROM policy_lifecycles WHERE policy_id = ?1",
         "DELETE FROM policy_lifecycle_states WHERE policy_id = ?1",
         "DELETE FROM terminals_documents WHERE policy_id = ?1",
     };
-    int deleted = database_write(&store->database, "DELETE FROM policies WHERE id = ?1", TEXTS(id), err);
+    int deleted = database_write(database, "DELETE FROM policies WHERE id = ?1", TEXTS(id), err);
     if (deleted == 0)
         return error_set(err, ERR_NOT_FOUND, "Policy '%s' not found", id);
     for (size_t i = 0; deleted >= 0 && i < COUNT_OF(others); i++)
-        deleted = database_write(&store->database, others[i], TEXTS(id), err);
+        deleted = database_write(database, others[i], TEXTS(id), err);
     return deleted < 0 ? -1 : 0;
 }
 
 int store_delete_policy(struct store *store, const char *id, struct error *err)
 {
-    HOLD_STORE(store);
-    if (database_begin(&store->database, err) < 0)
+    HOLD_CONNECTION(&store->writer);
+    if (database_begin(database, err) < 0)
         return -1;
-    return database_end(&store->database, delete_policy(store, id, err), err);
+    return database_end(database, delete_policy(database, id, err), err);
 }
 
 int store_count_policies(struct store *store, size_t *count, struct error *err)
 {
-    HOLD_STORE(store);
+    HOLD_CONNECTION(&store->reader);
     cleanup_statement sqlite3_stmt *statement = NULL;
-    if (database_query(&store->database, &statement, "SELECT count(*) FROM policies", NULL, err) < 0 ||
-        database_step(&store->database, statement, err) < 0)
+    if (database_query(database, &statement, "SELECT count(*) FROM policies", NULL, err) < 0 ||
+        database_step(database, statement, err) < 0)
         return -1;
     *count = (size_t)sqlite3_column_int64(statement, 0);
     return 0;

@@ -32,13 +32,13 @@ static json_t *read_data(sqlite3_stmt *statement, int column, const char *user_i
 
 int store_list_states(struct store *store, struct state_row **rows, size_t *count, struct error *err)
 {
-    HOLD_STORE(store);
+    HOLD_CONNECTION(&store->reader);
     cleanup_statement sqlite3_stmt *statement = NULL;
     struct state_row *list = NULL;
     size_t length = 0, room = 0;
-    int more = database_query(&store->database, &statement,
+    int more = database_query(database, &statement,
         "SELECT user_id, policy_id, context_id, data FROM policy_lifecycle_states ORDER BY rowid", NULL, err);
-    while (more >= 0 && (more = database_step(&store->database, statement, err)) > 0) {
+    while (more >= 0 && (more = database_step(database, statement, err)) > 0) {
         if (length == room)
             list = xrealloc(list, (room = room * 2 + 16) * sizeof(*list));
         struct state_row *row = &list[length++];
@@ -56,15 +56,15 @@ int store_list_states(struct store *store, struct state_row **rows, size_t *coun
     return 0;
 }
 
-/* Under the lock. `*data` stays NULL when there is no such row. */
-static int find_state(struct store *store, const struct state_key *key, json_t **data, struct error *err)
+/* `*data` stays NULL when there is no such row. */
+static int find_state(struct database *database, const struct state_key *key, json_t **data, struct error *err)
 {
     cleanup_statement sqlite3_stmt *statement = NULL;
     *data = NULL;
-    if (database_query(&store->database, &statement, "SELECT data FROM policy_lifecycle_states" OF_KEY,
+    if (database_query(database, &statement, "SELECT data FROM policy_lifecycle_states" OF_KEY,
                        TEXTS(key->user_id, key->policy_id, key->context_id), err) < 0)
         return -1;
-    int found = database_step(&store->database, statement, err);
+    int found = database_step(database, statement, err);
     if (found > 0)
         *data = read_data(statement, 0, key->user_id);
     return found < 0 ? -1 : 0;
@@ -73,9 +73,9 @@ static int find_state(struct store *store, const struct state_key *key, json_t *
 int store_get_state(struct store *store, const char *user_id, const char *policy_id, const char *context_id,
                     json_t **data, struct error *err)
 {
-    HOLD_STORE(store);
+    HOLD_CONNECTION(&store->reader);
     const struct state_key key = { user_id, policy_id, context_id };
-    if (find_state(store, &key, data, err) < 0)
+    if (find_state(database, &key, data, err) < 0)
         return -1;
     return *data ? 0 : error_set(err, ERR_NOT_FOUND, "no state is kept for this terminal");
 }
@@ -84,10 +84,10 @@ int store_get_state(struct store *store, const char *user_id, const char *policy
 
 /* An id for the row that no other row has. User and policy ids may hold ':' themselves, so that two keys can come to
  * the same text; the later one gets a part of a hash that keeps them apart. The caller frees; NULL on failure. */
-static char *make_id(struct store *store, const struct state_key *key, struct error *err)
+static char *make_id(struct database *database, const struct state_key *key, struct error *err)
 {
     cleanup_free char *plain = xasprintf("%s:%s:%s", key->user_id, key->policy_id, key->context_id);
-    int taken = database_exists(&store->database, "SELECT 1 FROM policy_lifecycle_states WHERE id = ?1", TEXTS(plain), err);
+    int taken = database_exists(database, "SELECT 1 FROM policy_lifecycle_states WHERE id = ?1", TEXTS(plain), err);
     if (taken < 0)
         return NULL;
     if (!taken)
@@ -98,38 +98,38 @@ static char *make_id(struct store *store, const struct state_key *key, struct er
     return xasprintf("%s#%.12s", plain, hash);
 }
 
-static int insert_state(struct store *store, const struct state_key *key, const char *data, const char *now,
+static int insert_state(struct database *database, const struct state_key *key, const char *data, const char *now,
                         struct error *err)
 {
-    cleanup_free char *id = make_id(store, key, err);
+    cleanup_free char *id = make_id(database, key, err);
     if (!id)
         return -1;
-    return database_write(&store->database,
+    return database_write(database,
         "INSERT INTO policy_lifecycle_states (user_id, policy_id, context_id, data, created_at, updated_at, id)"
         " VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6)", TEXTS(key->user_id, key->policy_id, key->context_id, data, now, id), err);
 }
 
 /* Inside a transaction. */
-static int put_state(struct store *store, const struct state_key *key, const json_t *data, struct error *err)
+static int put_state(struct database *database, const struct state_key *key, const json_t *data, struct error *err)
 {
     char now[STORE_TIME_SIZE];
     cleanup_free char *text = json_write(data);
     store_time_now(now);
-    int changed = database_write(&store->database, "UPDATE policy_lifecycle_states SET data = ?4, updated_at = ?5" OF_KEY,
+    int changed = database_write(database, "UPDATE policy_lifecycle_states SET data = ?4, updated_at = ?5" OF_KEY,
                                  TEXTS(key->user_id, key->policy_id, key->context_id, text, now), err);
     if (changed == 0)
-        changed = insert_state(store, key, text, now, err);
+        changed = insert_state(database, key, text, now, err);
     return changed < 0 ? -1 : 0;
 }
 
 int store_put_state(struct store *store, const char *user_id, const char *policy_id, const char *context_id,
                     const json_t *data, struct error *err)
 {
-    HOLD_STORE(store);
+    HOLD_CONNECTION(&store->writer);
     const struct state_key key = { user_id, policy_id, context_id };
-    if (database_begin(&store->database, err) < 0)
+    if (database_begin(database, err) < 0)
         return -1;
-    return database_end(&store->database, put_state(store, &key, data, err), err);
+    return database_end(database, put_state(database, &key, data, err), err);
 }
 
 static void set_last_seen(json_t *data, const char *last_seen_at)
@@ -142,27 +142,27 @@ static void set_last_seen(json_t *data, const char *last_seen_at)
     json_object_set_new(activity, "last_seen_at", json_string(last_seen_at));
 }
 
-static int put_one_activity(struct store *store, const struct activity_update *update, struct error *err)
+static int put_one_activity(struct database *database, const struct activity_update *update, struct error *err)
 {
     const struct state_key key = { update->user_id, update->policy_id, update->context_id };
     cleanup_json json_t *data = NULL;
-    if (find_state(store, &key, &data, err) < 0)
+    if (find_state(database, &key, &data, err) < 0)
         return -1;
     if (!data)
         data = json_object();
     set_last_seen(data, update->last_seen_at);
-    return put_state(store, &key, data, err);
+    return put_state(database, &key, data, err);
 }
 
 int store_put_activity(struct store *store, const struct activity_update *updates, size_t count, struct error *err)
 {
-    HOLD_STORE(store);
+    HOLD_CONNECTION(&store->writer);
     int result = 0;
     if (count == 0)
         return 0;
-    if (database_begin(&store->database, err) < 0)
+    if (database_begin(database, err) < 0)
         return -1;
     for (size_t i = 0; result == 0 && i < count; i++)
-        result = put_one_activity(store, &updates[i], err);
-    return database_end(&store->database, result, err);
+        result = put_one_activity(database, &updates[i], err);
+    return database_end(database, result, err);
 }

@@ -1,8 +1,14 @@
-/* Opening, the lock, and how times and JSON stand in the database. */
+/* Opening, the connections and their locks, and how times and JSON stand in the database. */
 #include "base/clock.h"
 #include "store/internal.h"
 #include "store/schema.h"
 #include "store/url.h"
+
+static void connection_close(struct connection *connection)
+{
+    database_close(&connection->database);
+    pthread_mutex_destroy(&connection->lock);
+}
 
 struct store *store_open(const char *url, const char *state_dir, struct error *err)
 {
@@ -10,8 +16,10 @@ struct store *store_open(const char *url, const char *state_dir, struct error *e
     if (!path)
         return NULL;
     struct store *store = xcalloc(1, sizeof(*store));
-    pthread_mutex_init(&store->lock, NULL);
-    if (database_open(&store->database, path, DATABASE_MAKE, err) < 0 || schema_upgrade(&store->database, err) < 0) {
+    pthread_mutex_init(&store->writer.lock, NULL);
+    pthread_mutex_init(&store->reader.lock, NULL);
+    if (database_open(&store->writer.database, path, DATABASE_MAKE, err) < 0 || schema_upgrade(&store->writer.database, err) < 0 ||
+        database_open(&store->reader.database, path, DATABASE_LOOK, err) < 0) {
         store_close(store);
         return NULL;
     }
@@ -31,18 +39,18 @@ void store_close(struct store *store)
 {
     if (!store)
         return;
-    database_close(&store->database);
-    pthread_mutex_destroy(&store->lock);
+    connection_close(&store->reader);
+    connection_close(&store->writer);
     free(store);
 }
 
-struct store *store_hold(struct store *store)
+struct connection *connection_hold(struct connection *connection)
 {
-    pthread_mutex_lock(&store->lock);
-    return store;
+    pthread_mutex_lock(&connection->lock);
+    return connection;
 }
 
-void store_release(struct store **place)
+void connection_release(struct connection **place)
 {
     pthread_mutex_unlock(&(*place)->lock);
 }

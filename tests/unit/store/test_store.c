@@ -437,6 +437,52 @@ static void many_threads_use_one_store(void **state)
     assert_looks("SELECT count(*) FROM policy_lifecycle_states", "7");
 }
 
+/* --- another program's lock ---------------------------------------------------------------------------------- */
+
+static void *put_in_vain(void *id)
+{
+    cleanup_json json_t *data = json_object();
+    struct policy_row row = { 0 };
+    struct error why;
+    bool refused = store_put_policy(store, id, data, &row, &why) < 0 && strstr(why.text, "is locked by another program");
+    policy_row_clear(&row);
+    return refused ? NULL : id;
+}
+
+/* Four writers queue up behind a lock: readers do not notice, and the last writer does not wait four times as long as the first. */
+static void a_lock_holds_up_neither_readers_nor_a_queue_of_writers(void **state)
+{
+    static const char *const ids[] = { "a", "b", "c", "d" };
+    cleanup_free char *path = xasprintf("%s/terminals.db", directory);
+    sqlite3 *other = NULL;
+    pthread_t writers[COUNT_OF(ids)];
+    json_t *lifecycle = NULL;
+    size_t policies = 1;
+    assert_int_equal(sqlite3_open(path, &other), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(other, "BEGIN EXCLUSIVE", NULL, NULL, NULL), SQLITE_OK);
+    int64_t begin_ms = clock_monotonic_ms();
+    for (size_t i = 0; i < COUNT_OF(ids); i++)
+        assert_int_equal(pthread_create(&writers[i], NULL, put_in_vain, (void *)ids[i]), 0);
+    for (int i = 0; i < 100; i++) {
+        (void)nanosleep(&(struct timespec){ .tv_nsec = 5000000 }, NULL);
+        assert_int_equal(store_count_policies(store, &policies, &err), 0);
+        assert_int_equal(store_get_lifecycle(store, "a", &lifecycle, &err), 0);
+        json_decref(lifecycle);
+    }
+    assert_true(clock_monotonic_ms() - begin_ms < 4900);
+    for (size_t i = 0; i < COUNT_OF(ids); i++) {
+        void *failed;
+        pthread_join(writers[i], &failed);
+        assert_null(failed);
+    }
+    assert_in_range(clock_monotonic_ms() - begin_ms, 4900, 14900);
+    assert_int_equal(sqlite3_exec(other, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(other);
+    assert_ptr_equal(put_in_vain((void *)ids[0]), ids[0]);
+    assert_int_equal(store_count_policies(store, &policies, &err), 0);
+    assert_int_equal(policies, 1);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -462,6 +508,7 @@ int main(void)
         CASE(states_are_listed_with_their_keys),
         CASE(a_document_is_kept_per_kind_policy_and_image),
         CASE(many_threads_use_one_store),
+        CASE(a_lock_holds_up_neither_readers_nor_a_queue_of_writers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -57,15 +57,16 @@ static bool load_documents(const struct document_job *job, struct document *docu
     return true;
 }
 
-/* A database that cannot be written costs a fetch after the next restart, nothing else. */
-static void keep_documents(const struct document_job *job, struct document *const documents[DOCUMENT_KIND_COUNT])
+void document_job_keep(const struct document_job *job, struct document *const documents[DOCUMENT_KIND_COUNT])
 {
     for (int kind = 0; kind < DOCUMENT_KIND_COUNT; kind++) {
         const struct document *document = documents[kind];
         cleanup_free char *text = xasprintf("{\"status\":%d,\"body\":%s}", document->status, document->body);
         struct error err;
-        if (store_put_document(job->store, document_names[kind], job->policy_id, job->image, text, clock_wall_us(), &err) < 0)
+        if (store_put_document(job->store, document_names[kind], job->policy_id, job->image, text, clock_wall_us(), &err) < 0) {
             log_warning("a document cannot be cached", LOG_STR("document", document_names[kind]), LOG_ERR(&err));
+            return;
+        }
     }
 }
 
@@ -172,12 +173,13 @@ static int fetch_somewhere(const struct document_job *job, struct document *docu
     return result;
 }
 
-int document_job_run(const struct document_job *job, struct document *documents[DOCUMENT_KIND_COUNT], struct error *err)
+int document_job_run(const struct document_job *job, struct document *documents[DOCUMENT_KIND_COUNT], bool *fetched, struct error *err)
 {
+    *fetched = false;
     if (job->look_in_store && load_documents(job, documents))
         return 0;
     if (fetch_somewhere(job, documents, err) < 0)
         return -1;
-    keep_documents(job, documents);
+    *fetched = true;
     return 0;
 }

@@ -14,8 +14,12 @@ struct document_job {
     bool look_in_store;
 };
 
-/* Fills all of `documents` with new references, or none. ERR_NOT_FOUND: no terminal of the policy runs and none may be started. */
-int document_job_run(const struct document_job *job, struct document *documents[DOCUMENT_KIND_COUNT], struct error *err)
+/* Fills all of `documents` with new references, or none. `*fetched`: a guest gave them, so that there is something to keep. ERR_NOT_FOUND: no
+ * terminal of the policy runs and none may be started. */
+int document_job_run(const struct document_job *job, struct document *documents[DOCUMENT_KIND_COUNT], bool *fetched, struct error *err)
     MUST_CHECK;
+/* Writes fetched documents into the database, which may be locked for seconds: nobody should wait for it. One that cannot be written
+ * costs a fetch after the next restart, nothing else. */
+void document_job_keep(const struct document_job *job, struct document *const documents[DOCUMENT_KIND_COUNT]);
 
 #endif

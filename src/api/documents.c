@@ -171,22 +171,29 @@ static void fetch_run(void *argument)
 {
     struct fetch *fetch = argument;
     struct documents *documents = fetch->documents;
-    struct document *found[DOCUMENT_KIND_COUNT] = { NULL };
+    struct document *found[DOCUMENT_KIND_COUNT] = { NULL }, *kept[DOCUMENT_KIND_COUNT];
     struct error failure = { .class = ERR_NONE };
+    bool fetched;
     struct document_job job = {
         documents->store, documents->fleet, &documents->closing, fetch->policy_id, fetch->image, fetch->may_start,
         fetch->look_in_store,
     };
 
-    if (document_job_run(&job, found, &failure) == 0)
+    if (document_job_run(&job, found, &fetched, &failure) == 0)
         failure.class = ERR_NONE;       /* what an attempt before the good one left there */
     else if (failure.class != ERR_NOT_FOUND)
         log_warning("the documents of a policy cannot be fetched", LOG_STR("policy", fetch->policy_id), LOG_ERR(&failure));
+    for (int kind = 0; kind < DOCUMENT_KIND_COUNT; kind++)
+        kept[kind] = document_ref(found[kind]);
     pthread_mutex_lock(&documents->lock);
     install(fetch, found, &failure);
     prune(documents);
     pthread_cond_broadcast(&documents->fetched);
     pthread_mutex_unlock(&documents->lock);
+    if (fetched)
+        document_job_keep(&job, kept);
+    for (int kind = 0; kind < DOCUMENT_KIND_COUNT; kind++)
+        document_unref(kept[kind]);
     fetch_free(fetch);
 }
 

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <sqlite3.h>
 #include <stdarg.h>
 #include <sys/socket.h>
 
@@ -298,6 +299,20 @@ static void documents_survive_a_restart(void **state)
     assert_int_equal(peek(fixture), 0);
 }
 
+static void a_locked_database_holds_up_no_caller(void **state)
+{
+    struct fixture *fixture = *state;
+    cleanup_free char *path = xasprintf("%s/test.db", fixture->dir);
+    sqlite3 *other = NULL;
+
+    script.runs = true;
+    assert_int_equal(sqlite3_open(path, &other), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(other, "BEGIN EXCLUSIVE", NULL, NULL, NULL), SQLITE_OK);
+    expect_body(fixture, DOCUMENT_CONFIG, true, 200, "{\"features\":{}}");
+    assert_int_equal(sqlite3_exec(other, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(other);
+}
+
 static void after_300_seconds_they_are_fetched_again_and_served_meanwhile(void **state)
 {
     script.runs = true;
@@ -415,6 +430,7 @@ int main(void)
         RULE(a_terminal_that_somebody_uses_meanwhile_stays),
         RULE(the_404_of_a_guest_without_prompt_is_an_answer),
         RULE(documents_survive_a_restart),
+        RULE(a_locked_database_holds_up_no_caller),
         RULE(after_300_seconds_they_are_fetched_again_and_served_meanwhile),
         RULE(a_changed_policy_makes_them_stale),
         RULE(a_changed_image_makes_them_go),

@@ -2,7 +2,8 @@
  *
  * The row of the database is the only memory: {reset: {schedule, timezone, last_applied_at, next_due_at}}. It is read anew whenever a
  * terminal is absent and about to start or to be forgotten, so that several replicas of us, or a crash between wipe and mark, lead to one
- * wipe too many at worst and never to one too few. */
+ * wipe too many at worst and never to one too few. For the same reason the row is written before a wipe as well as after it: a database that
+ * takes no mark would have the same home emptied at every sweep and start, so there a reset that is due waits. */
 #include "fleet/internal.h"
 
 #include "base/clock.h"
@@ -124,11 +125,13 @@ static json_t *load_state(struct fleet *fleet, const struct terminal_key *key, s
     return json_object();
 }
 
-static void save_state(struct fleet *fleet, const struct terminal_key *key, const json_t *state)
+static bool save_state(struct fleet *fleet, const struct terminal_key *key, const json_t *state)
 {
     struct error err;
-    if (store_put_state(fleet->options.store, key->user_id, key->policy_id, key->context_id, state, &err) < 0)
-        log_warning("the reset state of a terminal could not be written", LOG_STR("user", key->user_id), LOG_ERR(&err));
+    if (store_put_state(fleet->options.store, key->user_id, key->policy_id, key->context_id, state, &err) == 0)
+        return true;
+    log_warning("the reset state of a terminal could not be written; a reset that is due waits for it", LOG_STR("user", key->user_id), LOG_ERR(&err));
+    return false;
 }
 
 static int wipe(struct fleet *fleet, const struct terminal_ref *ref, struct error *err)
@@ -154,14 +157,16 @@ static int apply(struct fleet *fleet, const struct terminal_ref *ref, const json
         state = json_object();
     }
     int64_t now_us = clock_wall_us();
-    bool changed = reset_reckon(state, lifecycle, now_us), due = requested || reset_is_due(state, now_us);
-    int result = due ? wipe(fleet, ref, err) : 0;
-    *done = due && result == 0;
-    if (*done)
-        reset_mark(state, lifecycle, now_us);
-    if (changed || *done)
-        save_state(fleet, ref->key, state);
-    return result;
+    bool changed = reset_reckon(state, lifecycle, now_us), due = reset_is_due(state, now_us);
+    bool can_be_marked = (!changed && !due) || save_state(fleet, ref->key, state);
+    if (!requested && !(due && can_be_marked))
+        return 0;
+    if (wipe(fleet, ref, err) < 0)
+        return -1;
+    *done = true;
+    reset_mark(state, lifecycle, now_us);
+    (void)save_state(fleet, ref->key, state);
+    return 0;
 }
 
 int reset_apply(struct fleet *fleet, const struct terminal_ref *ref, bool requested, bool *done, struct error *err)
@@ -227,9 +232,10 @@ static void look_at(struct fleet *fleet, const json_t *by_policy, const struct t
     int64_t now_us = clock_wall_us();
     if (!json_is_object(state))
         return;
-    if (reset_reckon(state, lifecycle, now_us))
-        save_state(fleet, key, state);
-    if (has_schedule(lifecycle) && reset_is_due(state, now_us))
+    bool changed = reset_reckon(state, lifecycle, now_us), due = has_schedule(lifecycle) && reset_is_due(state, now_us);
+    if ((changed || due) && !save_state(fleet, key, state))
+        return;                         /* nor is the terminal stopped again and again for a reset that has to wait */
+    if (due)
         stop_for_reset(fleet, key);
 }
 

@@ -1,4 +1,6 @@
 /* Idle stops, activity in the database, resets that fall due: with a clock that the test moves. */
+#include <sqlite3.h>
+
 #include "fixture.h"
 
 static int64_t mono_us, wall_us;
@@ -47,6 +49,16 @@ static void put_schedule(struct fixture *f, const char *schedule)
     cleanup_json json_t *data = json_pack("{s:{s:s}}", "reset", "schedule", schedule);
     struct error err;
     assert_int_equal(store_put_lifecycle(f->store, "default", data, &err), 0);
+}
+
+static void run_sql(struct fixture *f, const char *sql)
+{
+    cleanup_free char *path = xasprintf("%s/terminals.db", f->directory);
+    sqlite3 *handle = NULL;
+    assert_int_equal(sqlite3_open(path, &handle), SQLITE_OK);
+    if (sqlite3_exec(handle, sql, NULL, NULL, NULL) != SQLITE_OK)
+        fail_msg("%s: %s", sql, sqlite3_errmsg(handle));
+    sqlite3_close(handle);
 }
 
 static void an_idle_terminal_is_stopped_at_its_timeout_and_not_before(void **state)
@@ -286,6 +298,61 @@ static void a_failed_wipe_is_not_marked_and_tried_again(void **state)
     assert_int_equal(f->engine.wipes, 2);
 }
 
+static void stop_ann(struct fixture *f)
+{
+    struct stop_result result;
+    struct error err;
+    assert_int_equal(fleet_stop(f->fleet, &(struct terminal_filter){ .user_id = "ann" }, false, false, &result, &err), 0);
+}
+
+static void a_reset_waits_for_a_database_that_can_be_written(void **state)
+{
+    struct fixture *f = *state;
+    put_last_seen(f, "ann", "2026-11-24T06:00:00Z");
+    put_schedule(f, "2026-11-24T06:05:00Z");
+    fleet_begin(f);
+    EVENTUALLY(is_listed(f));
+    reset_sweep(f->fleet, true);
+    move_clock(600);
+    run_sql(f, "CREATE TRIGGER full BEFORE UPDATE ON policy_lifecycle_states BEGIN SELECT RAISE(FAIL, 'full'); END");
+    for (int i = 0; i < 3; i++) {
+        struct route *route = obtain(f, "ann");
+        reset_sweep(f->fleet, true);
+        sleep_ms(30);
+        assert_false(route_is_withdrawn(route));
+        route_unref(route);
+        stop_ann(f);
+    }
+    assert_int_equal(f->engine.wipes, 0);
+    run_sql(f, "DROP TRIGGER full");
+    for (int i = 0; i < 3; i++) {
+        route_unref(obtain(f, "ann"));
+        stop_ann(f);
+    }
+    assert_int_equal(f->engine.wipes, 1);
+}
+
+static void a_database_that_fails_between_wipe_and_mark_costs_one_wipe(void **state)
+{
+    struct fixture *f = *state;
+    put_last_seen(f, "ann", "2026-11-24T06:00:00Z");
+    put_schedule(f, "2026-11-24T06:05:00Z");
+    fleet_begin(f);
+    EVENTUALLY(is_listed(f));
+    reset_sweep(f->fleet, true);
+    move_clock(600);
+    run_sql(f, "CREATE TRIGGER full BEFORE UPDATE ON policy_lifecycle_states WHEN json_extract(new.data, '$.reset.last_applied_at') NOTNULL"
+               " BEGIN SELECT RAISE(FAIL, 'full'); END");
+    route_unref(obtain(f, "ann"));
+    assert_int_equal(f->engine.wipes, 1);
+    run_sql(f, "DROP TRIGGER full");
+    for (int i = 0; i < 3; i++) {
+        stop_ann(f);
+        route_unref(obtain(f, "ann"));
+    }
+    assert_int_equal(f->engine.wipes, 2);
+}
+
 static void a_schedule_that_was_away_does_not_come_back_due(void **state)
 {
     struct fixture *f = *state;
@@ -360,6 +427,8 @@ int main(void)
         CASE(a_reset_that_fell_due_is_applied_after_an_idle_stop),
         CASE(a_reset_reaches_a_terminal_that_does_not_run),
         CASE(a_failed_wipe_is_not_marked_and_tried_again),
+        CASE(a_reset_waits_for_a_database_that_can_be_written),
+        CASE(a_database_that_fails_between_wipe_and_mark_costs_one_wipe),
         CASE(a_schedule_that_was_away_does_not_come_back_due),
         CASE(a_schedule_that_cannot_be_read_is_told_once),
     };

@@ -240,11 +240,13 @@ static int64_t stop_timeout_ms(const struct fleet *fleet)
     return (fleet->options.stop_timeout_s ? fleet->options.stop_timeout_s : 1) * 1000LL;
 }
 
+/* A reset that was asked for goes with the stop: who asked is told that it failed, and what is done in the terminal from now on must not be lost to it. */
 static void give_up_stop(struct fleet *fleet, struct terminal *terminal)
 {
     struct error why;
     error_set(&why, ERR_TIMEOUT, "the terminal did not stop within %lld s", (long long)stop_timeout_ms(fleet) / 1000);
     terminal->wanted = WANTED_AS_OBSERVED;
+    terminal->reset_requested = false;
     if (terminal->phase == TERMINAL_STOPPING)
         terminal_change_phase(fleet, terminal, TERMINAL_FAILED, &why);
     end_stop(fleet, terminal, true);
@@ -370,6 +372,8 @@ void reconcile_expire_call(struct fleet *fleet, struct terminal *terminal)
         terminal->wanted = WANTED_GONE;
     } else if (terminal->phase == TERMINAL_STOPPING) {
         error_set(&why, ERR_TIMEOUT, "the engine did not finish the stop in time");
+        if (terminal->call == CALL_STOP)
+            terminal->reset_requested = false;      /* as in give_up_stop() */
         terminal_change_phase(fleet, terminal, TERMINAL_FAILED, &why);
         end_stop(fleet, terminal, true);
     }

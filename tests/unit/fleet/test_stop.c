@@ -136,6 +136,41 @@ static void a_stop_that_fails_is_reported_and_the_terminal_stays_usable(void **s
     EVENTUALLY(has_route(f, "ann"));
 }
 
+static void refuse_reset(struct fixture *f)
+{
+    struct stop_result result;
+    struct error err;
+    assert_int_equal(fleet_stop(f->fleet, &(struct terminal_filter){ .user_id = "ann" }, false, true, &result, &err), -1);
+    assert_int_equal(result.reset, 0);
+}
+
+static void a_reset_whose_stop_failed_is_not_made_up_for_later(void **state)
+{
+    struct fixture *f = *state;
+    f->options.stop_timeout_s = 1;
+    fleet_begin(f);
+    route_unref(obtain(f, "ann"));
+    SET(f, stop_fails, ERR_INTERNAL);
+    refuse_reset(f);
+    EVENTUALLY(has_route(f, "ann"));
+    SET(f, stop_fails, ERR_NONE);
+    assert_int_equal(stop(f, "ann", false, false).stopped, 1);
+    assert_int_equal(f->engine.wipes, 0);
+}
+
+static void a_reset_whose_stop_hung_is_not_made_up_for_later(void **state)
+{
+    struct fixture *f = *state;
+    f->options.stop_timeout_s = 1;
+    fleet_begin(f);
+    route_unref(obtain(f, "ann"));
+    SET(f, stop_ms, 3000);
+    refuse_reset(f);
+    EVENTUALLY(guest_phase(f, "ann") == OBSERVED_ABSENT);
+    route_unref(obtain(f, "ann"));
+    assert_int_equal(f->engine.wipes, 0);
+}
+
 static void a_hung_stop_delays_no_other(void **state)
 {
     struct fixture *f = *state;
@@ -269,6 +304,8 @@ int main(void)
         CASE(who_waits_while_it_stops_gets_the_next_start),
         CASE(a_stop_during_a_start_ends_the_guest_and_serves_the_waiter_anew),
         CASE(a_stop_that_fails_is_reported_and_the_terminal_stays_usable),
+        CASE(a_reset_whose_stop_failed_is_not_made_up_for_later),
+        CASE(a_reset_whose_stop_hung_is_not_made_up_for_later),
         CASE(a_hung_stop_delays_no_other),
         CASE(who_waits_for_a_hung_stop_is_answered_when_the_service_ends),
         CASE(nothing_is_stopped_while_the_engine_is_away),

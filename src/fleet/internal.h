@@ -144,6 +144,9 @@ void janitor_forget(struct fleet *fleet);
 /* --- reset.c --- */
 /* Empties the home of a terminal that is absent, if a reset was requested or is due. `*done`: it was emptied. Blocks. */
 int reset_apply(struct fleet *fleet, const struct terminal_ref *ref, bool requested, bool *done, struct error *err) MUST_CHECK;
+/* Notes how reset_apply() ended; `why` it failed, or NULL. One that was requested and is refused (ERR_CONFLICT: the home is not ours to empty) is over:
+ * no later try fares better, and it must not keep the terminal from starting. */
+void reset_conclude(struct terminal *terminal, bool emptied, const struct error *why);              /* (locked) */
 /* Brings `state` (a row's data) in line with the policy's lifecycle at wall time `now_us`. True when it changed. */
 bool reset_reckon(json_t *state, const json_t *lifecycle, int64_t now_us) MUST_CHECK;
 bool reset_is_due(const json_t *state, int64_t now_us);

@@ -316,10 +316,7 @@ static void step_after_stop(struct fleet *fleet, struct terminal *terminal)
     int result = reset_apply(fleet, &ref, requested, &emptied, &err);
     call_end(fleet, terminal);
 
-    if (emptied) {
-        terminal->reset_requested = false;
-        terminal->resets_done++;
-    }
+    reset_conclude(terminal, emptied, result < 0 ? &err : NULL);
     if (result < 0)
         fail_reset(fleet, terminal, &err);
     else

@@ -180,6 +180,13 @@ int reset_apply(struct fleet *fleet, const struct terminal_ref *ref, bool reques
     return apply(fleet, ref, lifecycle, requested, done, err);
 }
 
+void reset_conclude(struct terminal *terminal, bool emptied, const struct error *why)
+{
+    terminal->resets_done += emptied;
+    if (emptied || (why && why->class == ERR_CONFLICT))
+        terminal->reset_requested = false;
+}
+
 /* --- the sweep --- */
 
 /* Takes `by_policy` for the lifecycles of the last sweep, and gives those of the one before; the caller owns them. */

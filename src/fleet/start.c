@@ -128,15 +128,11 @@ static void make(struct fleet *fleet, struct terminal *terminal)
     struct error err;
 
     call_begin(fleet, terminal, CALL_START, PULL_TIMEOUT_MS + SLOT_HOLD_MS);
-    int result = reset_apply(fleet, &(struct terminal_ref){ .key = terminal->key, .name = name }, requested, &emptied, &err);
-    if (result == 0)
-        result = call_backend(fleet, terminal, guest_key, &err);
+    int reset = reset_apply(fleet, &(struct terminal_ref){ .key = terminal->key, .name = name }, requested, &emptied, &err);
+    int result = reset < 0 ? -1 : call_backend(fleet, terminal, guest_key, &err);
     call_end(fleet, terminal);
 
-    if (emptied) {
-        terminal->reset_requested = false;
-        terminal->resets_done++;
-    }
+    reset_conclude(terminal, emptied, reset < 0 ? &err : NULL);
     conclude(fleet, terminal, result, &err);
 }
 

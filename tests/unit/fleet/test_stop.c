@@ -171,6 +171,20 @@ static void a_reset_whose_stop_hung_is_not_made_up_for_later(void **state)
     assert_int_equal(f->engine.wipes, 0);
 }
 
+static void a_reset_that_is_refused_leaves_the_terminal_usable(void **state)
+{
+    struct fixture *f = *state;
+    fleet_begin(f);
+    route_unref(obtain(f, "ann"));
+    SET(f, wipe_fails, ERR_CONFLICT);
+    refuse_reset(f);
+    EVENTUALLY(phase_of(f, "ann") == -1);
+    route_unref(obtain(f, "ann"));
+    SET(f, wipe_fails, ERR_NONE);
+    assert_int_equal(stop(f, "ann", false, false).stopped, 1);
+    assert_int_equal(f->engine.wipes, 1);
+}
+
 static void a_hung_stop_delays_no_other(void **state)
 {
     struct fixture *f = *state;
@@ -306,6 +320,7 @@ int main(void)
         CASE(a_stop_that_fails_is_reported_and_the_terminal_stays_usable),
         CASE(a_reset_whose_stop_failed_is_not_made_up_for_later),
         CASE(a_reset_whose_stop_hung_is_not_made_up_for_later),
+        CASE(a_reset_that_is_refused_leaves_the_terminal_usable),
         CASE(a_hung_stop_delays_no_other),
         CASE(who_waits_for_a_hung_stop_is_answered_when_the_service_ends),
         CASE(nothing_is_stopped_while_the_engine_is_away),

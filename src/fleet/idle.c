@@ -81,6 +81,16 @@ void idle_sweep(struct fleet *fleet)
 
 /* --- the database --- */
 
+/* A clock was put back, or another machine's is fast: written as now, or the terminal would count as used until that time has come. */
+static void rewrite_as_now(struct fleet *fleet, const struct terminal_key *key, int64_t now_us)
+{
+    char iso[28];
+    struct error err;
+    clock_format_iso(now_us, iso);
+    if (store_put_activity(fleet->options.store, &(struct activity_update){ key->user_id, key->policy_id, key->context_id, iso }, 1, &err) < 0)
+        log_warning("an activity that lies ahead could not be rewritten", LOG_STR("user", key->user_id), LOG_ERR(&err));
+}
+
 int64_t idle_read_activity(struct fleet *fleet, const struct terminal_key *key)
 {
     cleanup_json json_t *state = NULL;
@@ -90,9 +100,13 @@ int64_t idle_read_activity(struct fleet *fleet, const struct terminal_key *key)
             log_warning("the last activity of a terminal could not be read", LOG_STR("user", key->user_id), LOG_ERR(&err));
         return 0;
     }
-    int64_t wall_us;
+    int64_t wall_us, now_us = clock_wall_us();
     const char *text = json_text(json_object_get(state, "activity"), "last_seen_at");
-    return text && clock_parse_iso(text, &wall_us) ? monotonic_ms_of(wall_us) : 0;
+    if (!text || !clock_parse_iso(text, &wall_us))
+        return 0;
+    if (wall_us > now_us)
+        rewrite_as_now(fleet, key, now_us);
+    return monotonic_ms_of(wall_us);
 }
 
 struct change {

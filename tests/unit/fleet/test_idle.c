@@ -188,6 +188,26 @@ static void activity_is_written_once_and_survives_a_restart(void **state)
     assert_false(has_route(f, "ann"));
 }
 
+static void an_activity_that_lies_ahead_counts_as_now(void **state)
+{
+    struct fixture *f = *state;
+    fleet_begin(f);
+    struct route *route = obtain(f, "ann");
+    put_last_seen(f, "ann", "2026-11-24T09:00:00Z");
+    move_clock(600);
+    idle_sweep(f->fleet);
+    assert_false(route_is_withdrawn(route));
+    cleanup_free char *rewritten = last_seen(f, "ann");
+    assert_string_equal(rewritten, "2026-11-24T06:10:00.000000Z");
+    move_clock(599);
+    idle_sweep(f->fleet);
+    assert_false(route_is_withdrawn(route));
+    move_clock(1);
+    idle_sweep(f->fleet);
+    assert_true(route_is_withdrawn(route));
+    route_unref(route);
+}
+
 static void an_adopted_terminal_that_nobody_knows_starts_its_clock_now(void **state)
 {
     struct fixture *f = *state;
@@ -421,6 +441,7 @@ int main(void)
         CASE(a_policy_without_a_timeout_never_stops),
         CASE(what_another_replica_saw_counts),
         CASE(activity_is_written_once_and_survives_a_restart),
+        CASE(an_activity_that_lies_ahead_counts_as_now),
         CASE(an_adopted_terminal_that_nobody_knows_starts_its_clock_now),
         CASE(a_due_reset_stops_empties_and_is_marked),
         CASE(a_reset_that_fell_due_is_applied_before_the_next_start),

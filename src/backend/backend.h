@@ -49,8 +49,8 @@ struct observation {
 struct observer {
     /* One thing changed, or was seen again. */
     void (*observe)(struct observer *observer, const struct observation *observation);
-    /* A complete listing begins; observations follow; at its end every terminal that was not seen since the beginning,
-     * and for which no start runs, is absent. One listing at a time. */
+    /* A complete listing begins, before the engine is asked for it; observations follow; at its end every terminal that was not seen
+     * since the beginning, and for which no start runs, is absent. One listing at a time. */
     void (*listing_begin)(struct observer *observer);
     void (*listing_end)(struct observer *observer);
     /* The engine can (again) or cannot be reached; `err` is NULL when it can. Changes no terminal's state. */

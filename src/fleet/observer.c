@@ -29,11 +29,12 @@ static void replace_text(char **place, const char *text)
     *place = xstrdup(text);
 }
 
-/* The instance is gone for good; what is told of it from now on is old news. */
-static void retire_instance(struct fleet *fleet, struct terminal *terminal)
+/* The instance is not there. `for_good`: the engine has named it as ended or replaced, so what is still told of it is old news; one that is only not
+ * found may be found again (a container that was renamed and renamed back, a listing that was older than it). */
+static void forget_instance(struct fleet *fleet, struct terminal *terminal, bool for_good)
 {
     health_cancel_probe(fleet, terminal);
-    if (terminal->observed.instance_id) {
+    if (for_good && terminal->observed.instance_id) {
         free(terminal->retired_instance);
         terminal->retired_instance = steal(&terminal->observed.instance_id);
     }
@@ -95,9 +96,9 @@ static void record(struct fleet *fleet, struct terminal *terminal, const struct 
 {
     struct observed *known = &terminal->observed;
     if (seen->phase == OBSERVED_ABSENT)
-        return retire_instance(fleet, terminal);
+        return forget_instance(fleet, terminal, seen->instance_id != NULL);
     if (seen->instance_id && known->instance_id && strcmp(seen->instance_id, known->instance_id) != 0)
-        retire_instance(fleet, terminal);
+        forget_instance(fleet, terminal, true);
     if (known->phase == OBSERVED_RUNNING && seen->phase != OBSERVED_RUNNING)
         terminal->healthy = false;
     if (known->phase != seen->phase)
@@ -180,7 +181,7 @@ static void listing_end(struct observer *observer)
         bool missing = terminal->observed.phase != OBSERVED_ABSENT && terminal->seen != fleet->listing &&
                        terminal->call != CALL_START;
         if (missing)
-            retire_instance(fleet, terminal);
+            forget_instance(fleet, terminal, false);
         if (missing || first)
             reconcile_soon(fleet, terminal);
     }

@@ -36,7 +36,7 @@ struct terminal {
     int64_t phase_since_us;             /* monotonic */
     enum wanted wanted;
     struct observed observed;
-    char *retired_instance;             /* the one that went last: what is still told of it is old news */
+    char *retired_instance;             /* the one that ended or was replaced last: what is still told of it is old news */
     uint64_t seen;                      /* number of the last listing, or later event, that had it */
     struct list waiters;
     struct route *route;                /* TERMINAL_READY only */

@@ -65,11 +65,9 @@ static const char *own_name(const json_t *container)
 /* An incomplete listing has no end: it must not make the rest absent. */
 static int report_listing(struct docker *docker, const json_t *containers, struct error *err)
 {
-    struct observer *observer = docker->observer;
     const json_t *container;
     size_t index;
 
-    observer->listing_begin(observer);
     json_array_foreach(containers, index, container) {
         const char *name = own_name(container);
 
@@ -78,7 +76,7 @@ static int report_listing(struct docker *docker, const json_t *containers, struc
         if (name && observe_name(docker, name, err) < 0)
             return -1;
     }
-    observer->listing_end(observer);
+    docker->observer->listing_end(docker->observer);
     return 0;
 }
 
@@ -164,7 +162,11 @@ static int watch_once(struct docker *docker, bool *listed, struct error *err)
 
     *listed = false;
     reach = docker_reach(docker, err);
-    if (!reach || ask_engine_time(docker, since, err) < 0 || list_ours(docker, &containers, err) < 0)
+    if (!reach || ask_engine_time(docker, since, err) < 0)
+        return -1;
+    /* Before the request: what is made while the engine answers is not in its answer, and must not count as gone. */
+    docker->observer->listing_begin(docker->observer);
+    if (list_ours(docker, &containers, err) < 0)
         return -1;
     docker->observer->reachable(docker->observer, NULL);
     if (report_listing(docker, containers, err) < 0)

@@ -494,6 +494,41 @@ static void old_news_of_an_earlier_guest_is_ignored(void **state)
     route_unref(route);
 }
 
+/* Tells what an inspection on Docker does: an absence names no instance. */
+static void tell_guest(struct fixture *f, const char *user, const char *name, bool absent)
+{
+    struct terminal_key key = key_of(user);
+    pthread_mutex_lock(&f->engine.lock);
+    struct guest seen = *find_guest(&f->engine, &key);
+    if (name)
+        seen.name = (char *)name;
+    tell(&f->engine, &seen, absent, absent);
+    pthread_mutex_unlock(&f->engine.lock);
+}
+
+static void a_guest_that_was_only_not_found_is_found_again(void **state)
+{
+    struct fixture *f = *state;
+    fleet_begin(f);
+    struct route *route = obtain(f, "ann");
+    tell_guest(f, "ann", NULL, true);
+    EVENTUALLY(route_is_withdrawn(route));
+    route_unref(route);
+    tell_guest(f, "ann", NULL, false);
+    EVENTUALLY(has_route(f, "ann"));
+
+    /* An empty listing, as one that the engine wrote before the guest was made. */
+    route = obtain(f, "ann");
+    f->fleet->observer.listing_begin(&f->fleet->observer);
+    f->fleet->observer.listing_end(&f->fleet->observer);
+    EVENTUALLY(route_is_withdrawn(route));
+    tell_guest(f, "ann", NULL, false);
+    EVENTUALLY(has_route(f, "ann"));
+    assert_int_equal(f->engine.starts, 1);
+    assert_int_equal(f->engine.stops, 0);
+    route_unref(route);
+}
+
 static void another_instance_gets_another_route(void **state)
 {
     struct fixture *f = *state;
@@ -616,6 +651,7 @@ int main(void)
         CASE(a_listing_finds_what_events_lost),
         CASE(doubled_and_late_events_change_nothing),
         CASE(old_news_of_an_earlier_guest_is_ignored),
+        CASE(a_guest_that_was_only_not_found_is_found_again),
         CASE(another_instance_gets_another_route),
         CASE(the_end_of_the_service_answers_everyone),
         CASE(a_blocking_caller_gives_up_at_its_deadline),

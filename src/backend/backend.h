@@ -55,6 +55,8 @@ struct observer {
     void (*listing_end)(struct observer *observer);
     /* The engine can (again) or cannot be reached; `err` is NULL when it can. Changes no terminal's state. */
     void (*reachable)(struct observer *observer, const struct error *err);
+    /* Something with this name is there, but the engine cannot say what it is like: what was known of it stays. */
+    void (*keep)(struct observer *observer, const char *name);
 };
 
 /* What to start. All pointers are borrowed for the time of the call. */

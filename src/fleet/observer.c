@@ -189,6 +189,15 @@ static void listing_end(struct observer *observer)
         log_info("the engine has listed its terminals", LOG_INT("known", fleet->by_key.count));
 }
 
+static void keep(struct observer *observer, const char *name)
+{
+    struct fleet *fleet = fleet_of(observer);
+    WITH_LOCK(fleet);
+    struct terminal *terminal = table_find_name(fleet, name);
+    if (terminal)
+        terminal->seen = fleet->listing;
+}
+
 static void reachable(struct observer *observer, const struct error *err)
 {
     struct fleet *fleet = fleet_of(observer);
@@ -214,6 +223,6 @@ static void reachable(struct observer *observer, const struct error *err)
 void observer_init(struct fleet *fleet)
 {
     fleet->observer = (struct observer){
-        .observe = observe, .listing_begin = listing_begin, .listing_end = listing_end, .reachable = reachable,
+        .observe = observe, .listing_begin = listing_begin, .listing_end = listing_end, .keep = keep, .reachable = reachable,
     };
 }

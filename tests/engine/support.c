@@ -59,6 +59,10 @@ static void record_end(struct observer *observer)
     pthread_mutex_unlock(&recorder->lock);
 }
 
+static void record_keep(struct observer *observer, const char *name)
+{
+}
+
 static void record_reachable(struct observer *observer, const struct error *err)
 {
     struct recorder *recorder = recorder_of(observer);
@@ -148,7 +152,8 @@ void bench_open(struct bench *bench, const struct settings *settings)
         bench->settings.image = (char *)test_image();
     if (!bench->settings.docker_address)
         bench->settings.docker_address = (char *)"127.0.0.1";
-    bench->recorder.observer = (struct observer){ record, record_begin, record_end, record_reachable };
+    bench->recorder.observer = (struct observer){ .observe = record, .listing_begin = record_begin, .listing_end = record_end, .keep = record_keep,
+                                                     .reachable = record_reachable };
     pthread_mutex_init(&bench->recorder.lock, NULL);
     pthread_cond_init(&bench->recorder.changed, NULL);
     bench->engine = engine_of_environment();

@@ -23,18 +23,27 @@ static char *container_path(const char *reference, const char *rest)
     return buf_take(&path);
 }
 
-int container_inspect(struct docker *docker, const char *reference, json_t **inspection, struct error *err)
+int container_inspect_status(struct docker *docker, const char *reference, json_t **inspection, int *status, struct error *err)
 {
     cleanup_free char *path = container_path(reference, "/json");
     cleanup_engine_answer struct engine_answer answer = { 0 };
     struct engine_request request = { .operation = ENGINE_CONTAINER_INSPECT, .method = "GET", .path = path };
+    int result = engine_call(docker->engine, &request, &answer, err);
 
-    if (engine_call(docker->engine, &request, &answer, err) < 0)
+    *status = answer.status;
+    if (result < 0)
         return -1;
     if (!json_is_object(answer.json))
         return error_set(err, ERR_UNAVAILABLE, "the engine's description of %s is not understood", reference);
     *inspection = steal(&answer.json);
     return 0;
+}
+
+int container_inspect(struct docker *docker, const char *reference, json_t **inspection, struct error *err)
+{
+    int status;
+
+    return container_inspect_status(docker, reference, inspection, &status, err);
 }
 
 static bool is_gone(struct docker *docker, const char *id)

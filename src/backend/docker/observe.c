@@ -115,27 +115,38 @@ static int tell(struct docker *docker, const char *name, const json_t *inspectio
 
 /* --- looking ------------------------------------------------------------------------------------------------- */
 
-static int look_at(struct docker *docker, const char *name, struct error *err)
+/* One broken container is no broken engine. A refusal (401, 403) comes from a proxy in front of the engine and concerns all of them. */
+static bool is_of_this_container_alone(int status)
 {
-    cleanup_json json_t *inspection = NULL;
-
-    if (container_inspect(docker, name, &inspection, err) == 0)
-        return tell(docker, name, inspection, err);
-    if (err->class != ERR_NOT_FOUND)
-        return -1;
-    tell_absent(docker, name);
-    return 0;
+    return status != 0 && status != 401 && status != 403;
 }
 
-int observe_name(struct docker *docker, const char *name, struct error *err)
+static enum look_result look_at(struct docker *docker, const char *name, struct error *err)
 {
-    int result = 0;
+    cleanup_json json_t *inspection = NULL;
+    int status;
+
+    if (container_inspect_status(docker, name, &inspection, &status, err) == 0)
+        return tell(docker, name, inspection, err) < 0 ? LOOK_FAILED : LOOK_TOLD;
+    if (err->class == ERR_NOT_FOUND) {
+        tell_absent(docker, name);
+        return LOOK_TOLD;
+    }
+    if (!is_of_this_container_alone(status))
+        return LOOK_FAILED;
+    docker->observer->keep(docker->observer, name);
+    return LOOK_REFUSED;
+}
+
+enum look_result observe_name(struct docker *docker, const char *name, struct error *err)
+{
+    enum look_result result = LOOK_TOLD;
 
     pthread_mutex_lock(&docker->observe_lock);
     if (docker->observer)
         result = look_at(docker, name, err);
     pthread_mutex_unlock(&docker->observe_lock);
-    if (result < 0)
+    if (result != LOOK_TOLD)
         log_warning("a container could not be looked at", LOG_STR("terminal", name), LOG_ERR(err));
     return result;
 }

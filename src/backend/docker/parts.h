@@ -91,6 +91,8 @@ char *home_directory_name(int data_dir, const struct terminal_key *key, const ch
 
 /* `reference` is a name or an id. The caller owns `*inspection`. ERR_NOT_FOUND. */
 int container_inspect(struct docker *docker, const char *reference, json_t **inspection, struct error *err) MUST_CHECK;
+/* container_inspect() that also tells the status of the engine's answer; 0: there was none. */
+int container_inspect_status(struct docker *docker, const char *reference, json_t **inspection, int *status, struct error *err) MUST_CHECK;
 /* Removes by id, by force, and waits until it is gone. Success when there is none. `anonymous_volumes` too: never those with a name. */
 int container_remove(struct docker *docker, const char *id, bool anonymous_volumes, struct error *err) MUST_CHECK;
 /* Ours and of exactly this key. */
@@ -98,8 +100,13 @@ bool container_is_of(const json_t *inspection, const struct terminal_key *key);
 
 /* --- observe.c ----------------------------------------------------------------------------------------------- */
 
-/* Looks at the container with this name and tells the observer what is there; when the engine cannot be asked, nothing is told. */
-int observe_name(struct docker *docker, const char *name, struct error *err);
+enum look_result {
+    LOOK_FAILED = -1,                   /* the engine cannot be asked; nothing was told */
+    LOOK_TOLD,
+    LOOK_REFUSED,                       /* it answers, but cannot describe this container, whose terminal stays as it was told last */
+};
+/* Looks at the container with this name and tells the observer what is there. `err` is set unless LOOK_TOLD. */
+enum look_result observe_name(struct docker *docker, const char *name, struct error *err);
 /* Tells that the terminal is about to end. */
 void observe_stopping(struct docker *docker, const char *name, const char *id, const struct terminal_key *key);
 void live_start_begin(struct docker *docker, struct live_start *start, const char *name);

@@ -59,7 +59,7 @@ int docker_stop(struct docker *docker, const struct terminal_ref *ref, unsigned 
     }
     if (result < 0)
         return error_wrap(err, "stopping '%s'", name);
-    return observe_name(docker, name ? name : derived, err);
+    return observe_name(docker, name ? name : derived, err) == LOOK_TOLD ? 0 : -1;
 }
 
 int docker_wipe(struct docker *docker, const struct terminal_ref *ref, struct error *err)

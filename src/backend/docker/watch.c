@@ -6,6 +6,7 @@
 #include "base/log.h"
 
 #define LIST_AGAIN_MS (5 * 60 * 1000)
+#define LOOK_AGAIN_MS (30 * 1000)       /* … when something could not be looked at */
 #define FIRST_PAUSE_MS 100
 #define LONGEST_PAUSE_MS 5000
 #define EVENT_LINE_MAX (1u << 20)
@@ -62,19 +63,23 @@ static const char *own_name(const json_t *container)
     return NULL;
 }
 
-/* An incomplete listing has no end: it must not make the rest absent. */
-static int report_listing(struct docker *docker, const json_t *containers, struct error *err)
+/* An incomplete listing has no end: it must not make the rest absent. `*refused`: the engine could not describe some containers. */
+static int report_listing(struct docker *docker, const json_t *containers, bool *refused, struct error *err)
 {
     const json_t *container;
     size_t index;
 
+    *refused = false;
     json_array_foreach(containers, index, container) {
         const char *name = own_name(container);
+        enum look_result result;
 
         if (atomic_load(&docker->stopping))
             return 0;
-        if (name && observe_name(docker, name, err) < 0)
+        result = name ? observe_name(docker, name, err) : LOOK_TOLD;
+        if (result == LOOK_FAILED)
             return -1;
+        *refused |= result == LOOK_REFUSED;
     }
     docker->observer->listing_end(docker->observer);
     return 0;
@@ -95,7 +100,7 @@ static void look(struct event_stream *stream, const char *name)
 
     if (name && *name == '/')
         name++;
-    if (name && *name && observe_name(stream->docker, name, &err) < 0)
+    if (name && *name && observe_name(stream->docker, name, &err) != LOOK_TOLD)
         stream->broken = true;
 }
 
@@ -132,12 +137,12 @@ static bool stream_is_over(void *context)
 }
 
 /* 0: it is time to list again. */
-static int follow_events(struct docker *docker, const char *since, struct error *err)
+static int follow_events(struct docker *docker, const char *since, int64_t for_ms, struct error *err)
 {
     cleanup_free char *path = xasprintf("/events?since=%s&filters=%s", since, EVENTS_FILTER);
     cleanup_engine_answer struct engine_answer answer = { 0 };
     struct event_stream stream = { .docker = docker, .line = { .limit = EVENT_LINE_MAX },
-                                   .until_ms = clock_monotonic_ms() + LIST_AGAIN_MS };
+                                   .until_ms = clock_monotonic_ms() + for_ms };
     struct engine_request request = {
         .operation = ENGINE_EVENTS, .method = "GET", .path = path, .timeout_ms = -1,
         .on_data = on_event_data, .cancelled = stream_is_over, .context = &stream,
@@ -159,6 +164,7 @@ static int watch_once(struct docker *docker, bool *listed, struct error *err)
     cleanup_json json_t *containers = NULL;
     cleanup_reach struct reach *reach = NULL;
     char since[40];
+    bool refused;
 
     *listed = false;
     reach = docker_reach(docker, err);
@@ -169,11 +175,11 @@ static int watch_once(struct docker *docker, bool *listed, struct error *err)
     if (list_ours(docker, &containers, err) < 0)
         return -1;
     docker->observer->reachable(docker->observer, NULL);
-    if (report_listing(docker, containers, err) < 0)
+    if (report_listing(docker, containers, &refused, err) < 0)
         return -1;
     *listed = true;
     json_decref(steal(&containers));
-    return follow_events(docker, since, err);
+    return follow_events(docker, since, refused ? LOOK_AGAIN_MS : LIST_AGAIN_MS, err);
 }
 
 void docker_watch(struct docker *docker, struct observer *observer)

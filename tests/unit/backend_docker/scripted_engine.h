@@ -195,6 +195,7 @@ static inline void note_observation(struct observer *observer, const struct obse
 
 static inline void note_begin(struct observer *observer) { note(observer, "begin", NULL, NULL); }
 static inline void note_end(struct observer *observer) { note(observer, "end", NULL, NULL); }
+static inline void note_kept(struct observer *observer, const char *name) { note(observer, "kept", name, NULL); }
 static inline void note_reach(struct observer *observer, const struct error *err) { note(observer, err ? "unreachable" : "reachable", err ? err->text : NULL, NULL); }
 
 /* --- for tests ----------------------------------------------------------------------------------------------- */
@@ -279,7 +280,7 @@ static inline int scripted_engine_begin(void **state)
     cleanup_free char *where = xasprintf("unix://%s", engine->address.sun_path);
     assert_int_equal(setenv("DOCKER_HOST", where, 1), 0);
     engine->settings = (struct settings){ .docker_address = (char *)"127.0.0.1", .docker_networks = { networks, 1 } };
-    engine->observer = (struct observer){ .observe = note_observation, .listing_begin = note_begin, .listing_end = note_end, .reachable = note_reach };
+    engine->observer = (struct observer){ .observe = note_observation, .listing_begin = note_begin, .listing_end = note_end, .keep = note_kept, .reachable = note_reach };
     pthread_mutex_init(&engine->lock, NULL);
     pthread_cond_init(&engine->changed, NULL);
     engine->events = -1;

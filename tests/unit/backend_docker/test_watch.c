@@ -11,11 +11,34 @@ static void a_listing_begins_before_the_engine_is_asked_for_it(void **state)
     must_not_have_told(engine, "end\n");
 }
 
+static void a_container_that_cannot_be_described_holds_up_nobody(void **state)
+{
+    struct scripted_engine *engine = *state;
+
+    engine->containers[0] = (struct scripted_container){ "c0", "broken", "bob", "running", "10.99.0.2", 500 };
+    engine->containers[1] = (struct scripted_container){ "c1", "ann", "ann", "running", "10.99.0.3", 0 };
+    begin_watch(engine);
+    must_tell(engine, "kept broken\nRUNNING ann 10.99.0.3\nend\n");
+    must_not_have_told(engine, "unreachable");
+}
+
+static void a_proxy_that_refuses_inspections_is_told(void **state)
+{
+    struct scripted_engine *engine = *state;
+
+    engine->containers[0] = (struct scripted_container){ "c0", "ann", "ann", "running", "10.99.0.2", 403 };
+    begin_watch(engine);
+    must_tell(engine, "unreachable the engine refuses container_inspect");
+    must_not_have_told(engine, "end\n");
+}
+
 int main(void)
 {
 #define CASE(test) cmocka_unit_test_setup_teardown(test, scripted_engine_begin, scripted_engine_end)
     const struct CMUnitTest tests[] = {
         CASE(a_listing_begins_before_the_engine_is_asked_for_it),
+        CASE(a_container_that_cannot_be_described_holds_up_nobody),
+        CASE(a_proxy_that_refuses_inspections_is_told),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

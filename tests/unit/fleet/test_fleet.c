@@ -529,6 +529,26 @@ static void a_guest_that_was_only_not_found_is_found_again(void **state)
     route_unref(route);
 }
 
+static void a_guest_that_the_engine_cannot_describe_stays_as_it_is(void **state)
+{
+    struct fixture *f = *state;
+    struct observer *observer;
+    fleet_begin(f);
+    struct route *ann = obtain(f, "ann"), *bob = obtain(f, "bob");
+    struct terminal_key key = key_of("ann");
+    char name[TERMINAL_NAME_SIZE];
+    terminal_name(&key, "terminals-", name);
+    observer = &f->fleet->observer;
+    observer->listing_begin(observer);
+    observer->keep(observer, name);
+    observer->keep(observer, "terminals-nobody-knows");
+    observer->listing_end(observer);
+    EVENTUALLY(route_is_withdrawn(bob));
+    assert_false(route_is_withdrawn(ann));
+    route_unref(ann);
+    route_unref(bob);
+}
+
 static void another_instance_gets_another_route(void **state)
 {
     struct fixture *f = *state;
@@ -652,6 +672,7 @@ int main(void)
         CASE(doubled_and_late_events_change_nothing),
         CASE(old_news_of_an_earlier_guest_is_ignored),
         CASE(a_guest_that_was_only_not_found_is_found_again),
+        CASE(a_guest_that_the_engine_cannot_describe_stays_as_it_is),
         CASE(another_instance_gets_another_route),
         CASE(the_end_of_the_service_answers_everyone),
         CASE(a_blocking_caller_gives_up_at_its_deadline),

@@ -117,10 +117,10 @@ static void record(struct fleet *fleet, struct terminal *terminal, const struct 
     record_endpoint(fleet, terminal, &seen->endpoint);
 }
 
-/* Two containers may claim one key (the original's and ours): the one that lives is the terminal. */
+/* Two containers may claim one key (the original's and ours): the one that lives is the terminal. Under another name it may be the same one, renamed. */
 static bool is_of_other_container(const struct terminal *terminal, const struct observation *seen)
 {
-    if (!seen->name || strcmp(seen->name, terminal->name) == 0)
+    if (!seen->name || strcmp(seen->name, terminal->name) == 0 || same_text(seen->instance_id, terminal->observed.instance_id))
         return false;
     if (seen->phase == OBSERVED_ABSENT)
         return true;

@@ -110,9 +110,10 @@ static void take_event(struct event_stream *stream, struct str line)
     const json_t *attributes = json_object_get(json_object_get(event, "Actor"), "Attributes");
     const char *action = json_text(event, "Action");
 
+    look(stream, json_text(attributes, "name"));
+    /* Only now: by the old name alone the terminal would seem gone. */
     if (action && strcmp(action, "rename") == 0)
         look(stream, json_text(attributes, "oldName"));
-    look(stream, json_text(attributes, "name"));
 }
 
 static bool on_event_data(void *context, struct str data)

@@ -243,11 +243,13 @@ static inline void forget_told(struct scripted_engine *engine)
     pthread_mutex_unlock(&engine->lock);
 }
 
-/* Waits until somebody follows the events, then sends this one. */
+/* Waits until somebody follows the events, then sends this one (with ' for "). */
 static inline void send_event(struct scripted_engine *engine, const char *event)
 {
     cleanup_free char *line = xasprintf("%s\n", event);
 
+    for (char *c = line; *c; c++)
+        *c = *c == '\'' ? '"' : *c;
     pthread_mutex_lock(&engine->lock);
     while (engine->events < 0)
         pthread_cond_wait(&engine->changed, &engine->lock);

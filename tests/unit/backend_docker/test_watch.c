@@ -1,6 +1,15 @@
 /* What is told of containers when listings, events and inspections go wrong, or come in an unlucky order. */
 #include "scripted_engine.h"
 
+#define OUR_LABEL "'app.kubernetes.io/managed-by':'terminals'"
+
+static void change(struct scripted_engine *engine, size_t index, struct scripted_container container)
+{
+    pthread_mutex_lock(&engine->lock);
+    engine->containers[index] = container;
+    pthread_mutex_unlock(&engine->lock);
+}
+
 static void a_listing_begins_before_the_engine_is_asked_for_it(void **state)
 {
     struct scripted_engine *engine = *state;
@@ -32,6 +41,19 @@ static void a_proxy_that_refuses_inspections_is_told(void **state)
     must_not_have_told(engine, "end\n");
 }
 
+static void a_renamed_container_is_looked_at_by_its_new_name_first(void **state)
+{
+    struct scripted_engine *engine = *state;
+
+    engine->containers[0] = (struct scripted_container){ "c0", "ann", "ann", "running", "10.99.0.2", 0 };
+    begin_watch(engine);
+    must_tell(engine, "end\n");
+    forget_told(engine);
+    change(engine, 0, (struct scripted_container){ "c0", "renamed", "ann", "running", "10.99.0.2", 0 });
+    send_event(engine, "{'Type':'container','Action':'rename','Actor':{'ID':'c0','Attributes':{'name':'renamed','oldName':'/ann'," OUR_LABEL "}}}");
+    must_tell(engine, "RUNNING renamed 10.99.0.2\nABSENT ann\n");
+}
+
 int main(void)
 {
 #define CASE(test) cmocka_unit_test_setup_teardown(test, scripted_engine_begin, scripted_engine_end)
@@ -39,6 +61,7 @@ int main(void)
         CASE(a_listing_begins_before_the_engine_is_asked_for_it),
         CASE(a_container_that_cannot_be_described_holds_up_nobody),
         CASE(a_proxy_that_refuses_inspections_is_told),
+        CASE(a_renamed_container_is_looked_at_by_its_new_name_first),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -549,6 +549,20 @@ static void a_guest_that_the_engine_cannot_describe_stays_as_it_is(void **state)
     route_unref(bob);
 }
 
+static void a_guest_under_another_name_stays_the_same_terminal(void **state)
+{
+    struct fixture *f = *state;
+    fleet_begin(f);
+    struct route *route = obtain(f, "ann");
+    tell_guest(f, "ann", "renamed", false);
+    tell_guest(f, "ann", NULL, true);
+    sleep_ms(30);
+    assert_false(route_is_withdrawn(route));
+    tell_guest(f, "ann", "renamed", true);
+    EVENTUALLY(route_is_withdrawn(route));
+    route_unref(route);
+}
+
 static void another_instance_gets_another_route(void **state)
 {
     struct fixture *f = *state;
@@ -673,6 +687,7 @@ int main(void)
         CASE(old_news_of_an_earlier_guest_is_ignored),
         CASE(a_guest_that_was_only_not_found_is_found_again),
         CASE(a_guest_that_the_engine_cannot_describe_stays_as_it_is),
+        CASE(a_guest_under_another_name_stays_the_same_terminal),
         CASE(another_instance_gets_another_route),
         CASE(the_end_of_the_service_answers_everyone),
         CASE(a_blocking_caller_gives_up_at_its_deadline),

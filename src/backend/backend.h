@@ -109,6 +109,8 @@ struct backend_ops {
     int (*stop)(struct backend *backend, const struct terminal_ref *ref, unsigned grace_s, struct error *err) MUST_CHECK;
     /* Empties the home; called only while the terminal is absent. Success when there is none. */
     int (*wipe)(struct backend *backend, const struct terminal_ref *ref, struct error *err) MUST_CHECK;
+    /* Optional (NULL): looks at the terminal again, now, since its user finds no guest there; an observation tells. Wakes one that was paused. */
+    int (*look)(struct backend *backend, const struct terminal_ref *ref, struct error *err) MUST_CHECK;
     /* The last lines that the guest printed and how it ended, for a person; the caller frees. */
     int (*diagnose)(struct backend *backend, const struct terminal_ref *ref, char **text, struct error *err) MUST_CHECK;
     /* Optional (NULL): tells the engine's own bookkeeping when the terminal was last used (wall µs). Throttled by the caller. */

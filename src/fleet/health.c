@@ -41,11 +41,15 @@ void health_report(void *context, uint64_t id, enum probe_result result)
     reconcile_soon(fleet, terminal);
 }
 
+/* The engine first: another guest may answer at the address by now. */
 void fleet_suspect(struct fleet *fleet, struct route *route)
 {
     WITH_LOCK(fleet);
     struct terminal *terminal = table_find(fleet, route->key);
     /* Without an address the engine has just told that the guest is gone, which the next look at the terminal will find. */
-    if (terminal && terminal->phase == TERMINAL_READY && terminal->route == route && terminal->observed.endpoint && !fleet->stopping)
-        health_begin_probe(fleet, terminal, SUSPECT_MS);
+    bool may_be_asked = terminal && terminal->phase == TERMINAL_READY && terminal->route == route && terminal->observed.endpoint;
+    if (!may_be_asked || terminal->probe != 0 || terminal->look_again || fleet->stopping)
+        return;
+    terminal->look_again = true;
+    reconcile_soon(fleet, terminal);
 }

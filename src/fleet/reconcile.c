@@ -183,8 +183,33 @@ static void wait_until_ready(struct fleet *fleet, struct terminal *terminal)
     reconcile_after(fleet, terminal, terminal->deadline_ms - now);
 }
 
+static void call_look(struct fleet *fleet, struct terminal *terminal)
+{
+    struct backend *backend = fleet->options.backend;
+    cleanup_free char *name = xstrdup(terminal->name);
+    struct error err;
+
+    call_begin(fleet, terminal, CALL_OTHER, DIAGNOSE_TIMEOUT_MS);
+    if (backend->ops->look(backend, &(struct terminal_ref){ .key = terminal->key, .name = name }, &err) < 0)
+        log_warning("a terminal whose guest is missed could not be looked at", LOG_STR("terminal", name), LOG_ERR(&err));
+    call_end(fleet, terminal);
+}
+
+static void look_again(struct fleet *fleet, struct terminal *terminal)
+{
+    terminal->look_again = false;
+    if (fleet->options.backend->ops->look)
+        call_look(fleet, terminal);
+    bool still_ready = terminal->phase == TERMINAL_READY && terminal->wanted == WANTED_AS_OBSERVED;
+    if (still_ready && terminal->healthy && terminal->observed.endpoint)
+        health_begin_probe(fleet, terminal, SUSPECT_MS);
+    reconcile_soon(fleet, terminal);
+}
+
 static void follow_running(struct fleet *fleet, struct terminal *terminal)
 {
+    if (terminal->look_again)
+        return look_again(fleet, terminal);
     if (terminal->phase == TERMINAL_STARTING)
         return wait_until_ready(fleet, terminal);
     if (terminal->phase == TERMINAL_READY && terminal->refuses)

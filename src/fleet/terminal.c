@@ -140,7 +140,7 @@ static void forget_failure(struct terminal *terminal)
 static void leave_phase(struct fleet *fleet, struct terminal *terminal)
 {
     health_cancel_probe(fleet, terminal);
-    terminal->refuses = false;
+    terminal->refuses = terminal->look_again = false;
     if (terminal->phase == TERMINAL_READY)
         withdraw_route(terminal);
     if (terminal->phase == TERMINAL_STARTING)

@@ -51,6 +51,7 @@ struct terminal {
     char *guest_key;                    /* that of our last start, for engines that do not report it */
     uint64_t probe;                     /* the running probe, or 0 */
     bool healthy;                       /* the instance observed now has answered */
+    bool look_again;                    /* the engine is to be asked what is there now: somebody comes and finds no guest */
     bool refuses;                       /* READY, suspected, and refused connections for SUSPECT_MS */
 
     /* stopping */

@@ -79,6 +79,11 @@ static int backend_wipe(struct backend *backend, const struct terminal_ref *ref,
     return docker_wipe(docker_of(backend), ref, err);
 }
 
+static int backend_look(struct backend *backend, const struct terminal_ref *ref, struct error *err)
+{
+    return docker_look(docker_of(backend), ref, err);
+}
+
 static int backend_diagnose(struct backend *backend, const struct terminal_ref *ref, char **text, struct error *err)
 {
     return docker_diagnose(docker_of(backend), ref, text, err);
@@ -96,6 +101,7 @@ static void backend_free(struct backend *backend)
     pulls_free(docker->pulls);
     reach_unref(docker->reach);
     engine_free(docker->engine);
+    map_free(&docker->known, free);
     pthread_mutex_destroy(&docker->reach_lock);
     pthread_mutex_destroy(&docker->observe_lock);
     pthread_mutex_destroy(&docker->watch_lock);
@@ -106,8 +112,8 @@ static void backend_free(struct backend *backend)
 static const struct backend_ops docker_ops = {
     .name = "docker", .name_prefix = NAME_PREFIX,
     .watch = backend_watch, .stop_watching = backend_stop_watching,
-    .start = backend_start, .stop = backend_stop, .wipe = backend_wipe, .diagnose = backend_diagnose,
-    .check = backend_check, .free = backend_free,
+    .start = backend_start, .stop = backend_stop, .wipe = backend_wipe, .look = backend_look,
+    .diagnose = backend_diagnose, .check = backend_check, .free = backend_free,
 };
 
 /* --- making it ----------------------------------------------------------------------------------------------- */

@@ -91,6 +91,12 @@ static void tell_not_running(struct docker *docker, const json_t *inspection, st
     docker->observer->observe(docker->observer, observation);
 }
 
+static void note_known(struct docker *docker, const char *id, const char *name)
+{
+    if (id)
+        free(map_put(&docker->known, str_from(id), xstrdup(name)));
+}
+
 /* A container without our labels under the name: whatever it is, the terminal is not there. */
 static int tell(struct docker *docker, const char *name, const json_t *inspection, struct error *err)
 {
@@ -103,6 +109,8 @@ static int tell(struct docker *docker, const char *name, const json_t *inspectio
     };
     int result = 0;
 
+    if (key)
+        note_known(docker, observation.instance_id, name);
     if (!key)
         tell_absent(docker, name);
     else if (observation.phase == OBSERVED_RUNNING)
@@ -149,6 +157,27 @@ enum look_result observe_name(struct docker *docker, const char *name, struct er
     if (result != LOOK_TOLD)
         log_warning("a container could not be looked at", LOG_STR("terminal", name), LOG_ERR(err));
     return result;
+}
+
+enum look_result observe_known_id(struct docker *docker, const char *id, struct error *err)
+{
+    cleanup_free char *name = NULL;
+
+    pthread_mutex_lock(&docker->observe_lock);
+    const char *known = map_get(&docker->known, str_from(id));
+    if (known && !is_being_started(docker, known))
+        name = xstrdup(known);
+    pthread_mutex_unlock(&docker->observe_lock);
+    return name ? observe_name(docker, name, err) : LOOK_TOLD;
+}
+
+void observe_listing_begin(struct docker *docker)
+{
+    pthread_mutex_lock(&docker->observe_lock);
+    map_free(&docker->known, free);
+    docker->known = (struct map){ 0 };
+    docker->observer->listing_begin(docker->observer);
+    pthread_mutex_unlock(&docker->observe_lock);
 }
 
 void observe_stopping(struct docker *docker, const char *name, const char *id, const struct terminal_key *key)

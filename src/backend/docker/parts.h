@@ -28,11 +28,12 @@ struct docker {
     pthread_mutex_t reach_lock;         /* guards `reach`; held while it is found out, so that it is once */
     struct reach *reach;                /* NULL: to be found out (again) */
 
-    /* Held while a container is looked at *and* the observation is handed over, so that an older look never overtakes a newer one. Also guards `observer`
-     * and `starting`. */
+    /* Held while a container is looked at *and* the observation is handed over, so that an older look never overtakes a newer one. Also guards `observer`,
+     * `starting` and `known`. */
     pthread_mutex_t observe_lock;
     struct observer *observer;          /* NULL until watch() */
     struct list starting;               /* calls of start(), by name */
+    struct map known;                   /* id → name of each container of ours seen since the last listing began */
 
     pthread_mutex_t watch_lock;
     pthread_cond_t watch_wake;          /* stop_watching(), for the back-off */
@@ -107,6 +108,11 @@ enum look_result {
 };
 /* Looks at the container with this name and tells the observer what is there. `err` is set unless LOOK_TOLD. */
 enum look_result observe_name(struct docker *docker, const char *name, struct error *err);
+/* observe_name() of the container with this id, if it was seen as ours since the last listing began. Nothing while a start of ours works on it, which looks
+ * itself in the end: the engine would not answer before that. */
+enum look_result observe_known_id(struct docker *docker, const char *id, struct error *err);
+/* Tells that a listing begins. */
+void observe_listing_begin(struct docker *docker);
 /* Tells that the terminal is about to end. */
 void observe_stopping(struct docker *docker, const char *name, const char *id, const struct terminal_key *key);
 void live_start_begin(struct docker *docker, struct live_start *start, const char *name);
@@ -118,6 +124,7 @@ bool container_is_usable(const struct reach *reach, const json_t *inspection, st
 
 int docker_start(struct docker *docker, const struct terminal_spec *spec, struct error *err) MUST_CHECK;
 int docker_stop(struct docker *docker, const struct terminal_ref *ref, unsigned grace_s, struct error *err) MUST_CHECK;
+int docker_look(struct docker *docker, const struct terminal_ref *ref, struct error *err) MUST_CHECK;
 int docker_wipe(struct docker *docker, const struct terminal_ref *ref, struct error *err) MUST_CHECK;
 void docker_watch(struct docker *docker, struct observer *observer);
 void docker_check(struct docker *docker, check_report_fn *report, void *context);

@@ -88,6 +88,16 @@ static int remove_old(struct docker *docker, const json_t *inspection, struct er
     return container_remove(docker, json_text(inspection, "Id"), made_by_us, err);
 }
 
+int docker_look(struct docker *docker, const struct terminal_ref *ref, struct error *err)
+{
+    cleanup_json json_t *inspection = NULL;
+
+    if (container_inspect(docker, ref->name, &inspection, err) == 0 && container_is_of(inspection, ref->key)
+        && strcmp(status_of(inspection), "paused") == 0 && unpause(docker, json_text(inspection, "Id"), err) < 0)
+        return -1;
+    return observe_name(docker, ref->name, err) == LOOK_TOLD ? 0 : -1;
+}
+
 /* The name is taken: adopts what is there when it is this terminal and runs, clears it away when it is this terminal and ended, refuses otherwise. */
 static int take_over(struct attempt *attempt, const char *name, struct error *err)
 {

@@ -13,8 +13,10 @@
 
 #define OURS "%22label%22%3A%5B%22app.kubernetes.io%2Fmanaged-by%3Dterminals%22%5D"
 #define LIST_PATH "/containers/json?all=1&filters=%7B" OURS "%7D"
-#define EVENTS_FILTER "%7B" OURS "%2C%22type%22%3A%5B%22container%22%5D%2C%22event%22%3A%5B" \
-    "%22create%22%2C%22start%22%2C%22die%22%2C%22oom%22%2C%22destroy%22%2C%22rename%22%2C%22pause%22%2C%22unpause%22%5D%7D"
+/* Not by label: the events of networks carry none of the container's. */
+#define EVENTS_FILTER "%7B%22type%22%3A%5B%22container%22%2C%22network%22%5D%2C%22event%22%3A%5B" \
+    "%22create%22%2C%22start%22%2C%22die%22%2C%22oom%22%2C%22destroy%22%2C%22rename%22%2C%22pause%22%2C%22unpause%22%2C" \
+    "%22connect%22%2C%22disconnect%22%5D%7D"
 
 /* --- the listing --------------------------------------------------------------------------------------------- */
 
@@ -104,16 +106,39 @@ static void look(struct event_stream *stream, const char *name)
         stream->broken = true;
 }
 
-static void take_event(struct event_stream *stream, struct str line)
+static void take_container_event(struct event_stream *stream, const char *action, const json_t *attributes)
 {
-    cleanup_json json_t *event = json_read(line, NULL);
-    const json_t *attributes = json_object_get(json_object_get(event, "Actor"), "Attributes");
-    const char *action = json_text(event, "Action");
+    const char *managed_by = json_text(attributes, LABEL_MANAGED_BY);
 
+    if (!managed_by || strcmp(managed_by, LABEL_MANAGED_BY_VALUE) != 0)
+        return;
     look(stream, json_text(attributes, "name"));
     /* Only now: by the old name alone the terminal would seem gone. */
     if (action && strcmp(action, "rename") == 0)
         look(stream, json_text(attributes, "oldName"));
+}
+
+/* A guest that left or entered a network is reached elsewhere, and its address may be another guest's by now. */
+static void take_network_event(struct event_stream *stream, const char *action, const json_t *attributes)
+{
+    const char *id = json_text(attributes, "container");
+    struct error err;
+
+    if (action && (strcmp(action, "connect") == 0 || strcmp(action, "disconnect") == 0) && id
+        && observe_known_id(stream->docker, id, &err) != LOOK_TOLD)
+        stream->broken = true;
+}
+
+static void take_event(struct event_stream *stream, struct str line)
+{
+    cleanup_json json_t *event = json_read(line, NULL);
+    const json_t *attributes = json_object_get(json_object_get(event, "Actor"), "Attributes");
+    const char *type = json_text(event, "Type"), *action = json_text(event, "Action");
+
+    if (type && strcmp(type, "network") == 0)
+        take_network_event(stream, action, attributes);
+    else
+        take_container_event(stream, action, attributes);
 }
 
 static bool on_event_data(void *context, struct str data)
@@ -172,7 +197,7 @@ static int watch_once(struct docker *docker, bool *listed, struct error *err)
     if (!reach || ask_engine_time(docker, since, err) < 0)
         return -1;
     /* Before the request: what is made while the engine answers is not in its answer, and must not count as gone. */
-    docker->observer->listing_begin(docker->observer);
+    observe_listing_begin(docker);
     if (list_ours(docker, &containers, err) < 0)
         return -1;
     docker->observer->reachable(docker->observer, NULL);

@@ -54,6 +54,59 @@ static void a_renamed_container_is_looked_at_by_its_new_name_first(void **state)
     must_tell(engine, "RUNNING renamed 10.99.0.2\nABSENT ann\n");
 }
 
+static void a_guest_that_changes_networks_is_looked_at(void **state)
+{
+    struct scripted_engine *engine = *state;
+
+    engine->containers[0] = (struct scripted_container){ "c0", "ann", "ann", "running", "10.99.0.2", 0 };
+    begin_watch(engine);
+    must_tell(engine, "end\n");
+    forget_told(engine);
+    change(engine, 0, (struct scripted_container){ "c0", "ann", "ann", "running", "", 0 });
+    send_event(engine, "{'Type':'network','Action':'disconnect','Actor':{'ID':'n','Attributes':{'container':'c0','name':'n1'}}}");
+    must_tell(engine, "ABSENT ann\n");
+    change(engine, 0, (struct scripted_container){ "c0", "ann", "ann", "running", "10.99.0.9", 0 });
+    send_event(engine, "{'Type':'network','Action':'connect','Actor':{'ID':'n','Attributes':{'container':'c0','name':'n1'}}}");
+    must_tell(engine, "RUNNING ann 10.99.0.9\n");
+}
+
+static void what_is_not_ours_is_not_inspected_for_an_event(void **state)
+{
+    static const char *const events[] = {
+        "{'Type':'network','Action':'connect','Actor':{'ID':'n','Attributes':{'container':'theirs','name':'n1'}}}",
+        "{'Type':'network','Action':'create','Actor':{'ID':'n','Attributes':{'name':'n1'}}}",
+        "{'Type':'container','Action':'start','Actor':{'ID':'theirs','Attributes':{'name':'theirs'}}}",
+    };
+    struct scripted_engine *engine = *state;
+
+    engine->containers[0] = (struct scripted_container){ "c0", "ann", "ann", "running", "10.99.0.2", 0 };
+    begin_watch(engine);
+    must_tell(engine, "end\n");
+    forget_told(engine);
+    for (size_t i = 0; i < COUNT_OF(events); i++)
+        send_event(engine, events[i]);
+    send_event(engine, "{'Type':'container','Action':'start','Actor':{'ID':'c0','Attributes':{'name':'ann'," OUR_LABEL "}}}");
+    must_tell(engine, "RUNNING ann 10.99.0.2\n");
+    pthread_mutex_lock(&engine->lock);
+    assert_false(buffer_holds(&engine->asked, "theirs"));
+    pthread_mutex_unlock(&engine->lock);
+}
+
+static void a_look_wakes_a_paused_guest(void **state)
+{
+    struct scripted_engine *engine = *state;
+    struct terminal_key key = { (char *)"ann", (char *)"default", (char *)"default" };
+    struct error err;
+
+    engine->containers[0] = (struct scripted_container){ "c0", "ann", "ann", "paused", "10.99.0.2", 0 };
+    begin_watch(engine);
+    must_tell(engine, "end\n");
+    forget_told(engine);
+    assert_int_equal(engine->backend->ops->look(engine->backend, &(struct terminal_ref){ .key = &key, .name = "ann" }, &err), 0);
+    must_tell(engine, "RUNNING ann 10.99.0.2\n");
+    assert_string_equal(engine->containers[0].status, "running");
+}
+
 int main(void)
 {
 #define CASE(test) cmocka_unit_test_setup_teardown(test, scripted_engine_begin, scripted_engine_end)
@@ -62,6 +115,9 @@ int main(void)
         CASE(a_container_that_cannot_be_described_holds_up_nobody),
         CASE(a_proxy_that_refuses_inspections_is_told),
         CASE(a_renamed_container_is_looked_at_by_its_new_name_first),
+        CASE(a_guest_that_changes_networks_is_looked_at),
+        CASE(what_is_not_ours_is_not_inspected_for_an_event),
+        CASE(a_look_wakes_a_paused_guest),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

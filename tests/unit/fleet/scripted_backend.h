@@ -47,9 +47,10 @@ struct engine {
     int64_t start_ms, stop_ms, event_ms;
     bool lose_events, double_events, exit_at_start, never_ready, ends_silently, pulls;
     unsigned port;              /* of the guests; 0: they are ready by the engine's word */
+    unsigned port_after_look;   /* where a look finds the guest, and ready; 0: where it was */
 
     /* what happened */
-    _Atomic unsigned starts, stops, wipes, running_starts, most_running_starts, double_starts;
+    _Atomic unsigned starts, stops, wipes, looks, running_starts, most_running_starts, double_starts;
 };
 
 static inline struct engine *engine_of(struct backend *backend) { return CONTAINER_OF(backend, struct engine, backend); }
@@ -302,6 +303,22 @@ static inline int engine_wipe(struct backend *backend, const struct terminal_ref
     return fails ? error_set(err, fails, "scripted: wipe fails") : 0;
 }
 
+static inline int engine_look(struct backend *backend, const struct terminal_ref *ref, struct error *err)
+{
+    struct engine *engine = engine_of(backend);
+    (void)err;
+    engine->looks++;
+    pthread_mutex_lock(&engine->lock);
+    struct guest *guest = find_guest(engine, ref->key);
+    if (engine->port_after_look) {
+        guest->port = engine->port_after_look;
+        guest->ready = true;
+    }
+    tell(engine, guest, guest->phase == OBSERVED_ABSENT, true);
+    pthread_mutex_unlock(&engine->lock);
+    return 0;
+}
+
 static inline int engine_diagnose(struct backend *backend, const struct terminal_ref *ref, char **text, struct error *err)
 {
     (void)ref, (void)err;
@@ -311,7 +328,7 @@ static inline int engine_diagnose(struct backend *backend, const struct terminal
 
 static const struct backend_ops engine_ops = {
     .name = "scripted", .name_prefix = "terminals-", .watch = engine_watch, .stop_watching = engine_stop_watching,
-    .start = engine_start, .stop = engine_stop, .wipe = engine_wipe, .diagnose = engine_diagnose,
+    .start = engine_start, .stop = engine_stop, .wipe = engine_wipe, .look = engine_look, .diagnose = engine_diagnose,
 };
 
 static inline void engine_init(struct engine *engine)

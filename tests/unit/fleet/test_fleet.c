@@ -578,6 +578,23 @@ static void another_instance_gets_another_route(void **state)
     route_unref(next);
 }
 
+static void a_suspected_guest_is_looked_at_before_it_is_asked(void **state)
+{
+    struct fixture *f = *state;
+    fleet_begin(f);
+    struct route *route = obtain(f, "ann");
+    SET(f, port_after_look, 10);
+    fleet_suspect(f->fleet, route);
+    EVENTUALLY(route_is_withdrawn(route));
+    EVENTUALLY(has_route(f, "ann"));
+    struct route *next = obtain(f, "ann");
+    assert_int_equal(next->endpoint.port, 10);
+    assert_int_equal(f->engine.looks, 1);
+    assert_int_equal(f->engine.stops, 0);
+    route_unref(route);
+    route_unref(next);
+}
+
 /* --- ends ---------------------------------------------------------------------------------------------------- */
 
 static void the_end_of_the_service_answers_everyone(void **state)
@@ -689,6 +706,7 @@ int main(void)
         CASE(a_guest_that_the_engine_cannot_describe_stays_as_it_is),
         CASE(a_guest_under_another_name_stays_the_same_terminal),
         CASE(another_instance_gets_another_route),
+        CASE(a_suspected_guest_is_looked_at_before_it_is_asked),
         CASE(the_end_of_the_service_answers_everyone),
         CASE(a_blocking_caller_gives_up_at_its_deadline),
         CASE(the_list_is_sorted_and_filtered),

@@ -185,7 +185,7 @@ static enum want_result refuse(struct error *err, const struct error *why)
 }
 
 /* True when the terminal answers without anything being started: it is ready, or on its way. */
-static bool join_running(struct terminal *terminal, struct waiter *waiter, struct route **route, enum want_result *result)
+static bool join_running(struct fleet *fleet, struct terminal *terminal, struct waiter *waiter, struct route **route, enum want_result *result)
 {
     if (terminal->phase == TERMINAL_READY) {
         *route = route_ref(terminal->route);
@@ -195,6 +195,10 @@ static bool join_running(struct terminal *terminal, struct waiter *waiter, struc
     if (terminal->phase != TERMINAL_STARTING && terminal->phase != TERMINAL_STOPPING)
         return false;
     *result = wait_for(terminal, waiter);
+    if (terminal->phase == TERMINAL_STARTING && terminal->wanted == WANTED_AS_OBSERVED && !terminal->own_start) {
+        terminal->look_again = true;        /* found running, but silent so far: it may be paused */
+        reconcile_soon(fleet, terminal);
+    }
     return true;
 }
 
@@ -203,7 +207,7 @@ static bool join_if_running(struct fleet *fleet, const struct terminal_key *key,
 {
     WITH_LOCK(fleet);
     struct terminal *terminal = table_find(fleet, key);
-    return terminal && !fleet->stopping && join_running(terminal, waiter, route, result);
+    return terminal && !fleet->stopping && join_running(fleet, terminal, waiter, route, result);
 }
 
 static enum want_result begin_start(struct fleet *fleet, const struct terminal_key *key, struct terminal *terminal,
@@ -240,7 +244,7 @@ enum want_result fleet_want_terminal(struct fleet *fleet, const struct terminal_
         return WANT_REFUSED;
     }
     struct terminal *terminal = table_find(fleet, key);
-    if (terminal && join_running(terminal, waiter, route, &result))
+    if (terminal && join_running(fleet, terminal, waiter, route, &result))
         return result;
     return begin_start(fleet, key, terminal, waiter, err);
 }

@@ -35,7 +35,7 @@ void health_report(void *context, uint64_t id, enum probe_result result)
         return;
     terminal->probe = 0;
     terminal->healthy = terminal->healthy || result == PROBE_HEALTHY;
-    terminal->refuses = result == PROBE_REFUSED && terminal->phase == TERMINAL_READY;
+    terminal->refuses = result == PROBE_REFUSED && (terminal->phase == TERMINAL_READY || terminal->phase == TERMINAL_STARTING);
     if (result == PROBE_UNREACHABLE || result == PROBE_SILENT)
         log_warning("terminal does not answer, but its guest runs: left alone", LOG_STR("terminal", terminal->name));
     reconcile_soon(fleet, terminal);

@@ -53,6 +53,7 @@ static void begin_adoption(struct fleet *fleet, struct terminal *terminal)
     terminal->own_start = false;
     reconcile_restart_clock(fleet, terminal);
     terminal_change_phase(fleet, terminal, TERMINAL_STARTING, NULL);
+    terminal->look_again = !list_is_empty(&terminal->waiters);
     reconcile_soon(fleet, terminal);
 }
 
@@ -117,6 +118,18 @@ static void end_late_start(struct fleet *fleet, struct terminal *terminal)
     fail_start(fleet, terminal, ERR_START_TIMEOUT, what, details);
 }
 
+/* A guest that was found running holds its user's work, and may be paused, overloaded or cut off: it is not ended for being silent, as one that
+ * refuses connections is. Who waits is told, and the guest is asked on. */
+static void keep_silent_guest(struct fleet *fleet, struct terminal *terminal)
+{
+    struct error why;
+    error_set(&why, ERR_START_TIMEOUT, "the terminal runs, but has not answered within %u s; it is left alone: try again later, or stop it for a new one",
+              fleet->options.start_timeout_s);
+    terminal_dismiss_waiters(terminal, &why);
+    reconcile_restart_clock(fleet, terminal);
+    reconcile_soon(fleet, terminal);
+}
+
 /* --- following what is observed --- */
 
 static void follow_absent(struct fleet *fleet, struct terminal *terminal)
@@ -176,10 +189,12 @@ static void wait_until_ready(struct fleet *fleet, struct terminal *terminal)
     terminal->healthy = terminal->healthy || observed->ready;
     if (can_be_used && terminal->healthy)
         return become_ready(fleet, terminal);
-    if (now >= terminal->deadline_ms)
+    if (terminal->refuses || (now >= terminal->deadline_ms && terminal->own_start))
         return end_late_start(fleet, terminal);
+    if (now >= terminal->deadline_ms)
+        return keep_silent_guest(fleet, terminal);
     if (can_be_used)
-        health_begin_probe(fleet, terminal, 0);
+        health_begin_probe(fleet, terminal, terminal->own_start ? 0 : terminal->deadline_ms - now);
     reconcile_after(fleet, terminal, terminal->deadline_ms - now);
 }
 

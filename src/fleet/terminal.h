@@ -52,7 +52,7 @@ struct terminal {
     uint64_t probe;                     /* the running probe, or 0 */
     bool healthy;                       /* the instance observed now has answered */
     bool look_again;                    /* the engine is to be asked what is there now: somebody comes and finds no guest */
-    bool refuses;                       /* READY, suspected, and refused connections for SUSPECT_MS */
+    bool refuses;                       /* refused connections for as long as it may: READY and suspected, or found running and never answered */
 
     /* stopping */
     enum stop_reason stop_reason;

@@ -387,6 +387,57 @@ static void guests_that_do_not_answer_hold_up_nobody(void **state)
     assert_true(clock_monotonic_ms() - began_ms < 2500);
 }
 
+/* Takes connections and never answers, as a paused guest's kernel does. */
+static int listen_silently(struct fixture *f)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t len = sizeof address;
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
+    assert_int_equal(listen(fd, 64), 0);
+    f->engine.port = ntohs(address.sin_port);
+    return fd;
+}
+
+static void a_guest_that_was_found_running_is_not_ended_for_its_silence(void **state)
+{
+    struct fixture *f = *state;
+    struct asked asked;
+    int fd = listen_silently(f);
+    f->options.start_timeout_s = 1;
+    guest_appears(f, "ann");
+    fleet_begin(f);
+    EVENTUALLY(is_listed(f));
+    assert_int_equal(want(f, "ann", &asked), WANT_WAITING);
+    EVENTUALLY(asked.answers == 1);
+    assert_int_equal(asked.class, ERR_START_TIMEOUT);
+    assert_non_null(strstr(asked.text, "left alone"));
+    sleep_ms(1500);
+    assert_int_equal(guest_phase(f, "ann"), OBSERVED_RUNNING);
+    assert_int_equal(f->engine.stops, 0);
+
+    /* Who comes next has it looked at, which wakes it. */
+    SET(f, port_after_look, f->engine.port);
+    route_unref(obtain(f, "ann"));
+    assert_int_equal(f->engine.starts, 0);
+    close(fd);
+}
+
+static void a_guest_that_was_found_running_and_refuses_is_replaced(void **state)
+{
+    struct fixture *f = *state;
+    f->options.start_timeout_s = 1;
+    f->engine.never_ready = true;
+    guest_appears(f, "ann");            /* on a port where nobody listens */
+    fleet_begin(f);
+    EVENTUALLY(guest_phase(f, "ann") == OBSERVED_ABSENT);
+    SET(f, never_ready, false);
+    sleep_ms(120);
+    route_unref(obtain(f, "ann"));
+    assert_int_equal(f->engine.starts, 1);
+}
+
 static void a_want_before_the_listing_finds_the_guest_that_runs(void **state)
 {
     struct fixture *f = *state;
@@ -696,6 +747,8 @@ int main(void)
         CASE(running_guests_are_adopted_with_their_own_key),
         CASE(ready_means_that_the_guests_that_run_can_be_reached),
         CASE(guests_that_do_not_answer_hold_up_nobody),
+        CASE(a_guest_that_was_found_running_is_not_ended_for_its_silence),
+        CASE(a_guest_that_was_found_running_and_refuses_is_replaced),
         CASE(a_want_before_the_listing_finds_the_guest_that_runs),
         CASE(a_crash_and_restart_of_ours_finds_everything_again),
         CASE(a_guest_that_ends_takes_its_route_along_and_is_started_anew),

@@ -300,7 +300,7 @@ static void call_stop(struct fleet *fleet, struct terminal *terminal)
     cleanup_free char *name = xstrdup(terminal->name);
     cleanup_free char *id = observed->instance_id ? xstrdup(observed->instance_id) : NULL;
     cleanup_free char *image = observed->image ? xstrdup(observed->image) : NULL;
-    bool ended = terminal->stop_reason == STOP_ENDED;
+    bool ended = terminal->stop_reason == STOP_ENDED && !terminal->reset_requested;    /* as in was_replaced() */
     struct error err;
 
     call_begin(fleet, terminal, CALL_STOP, stop_timeout_ms(fleet));

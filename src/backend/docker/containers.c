@@ -46,6 +46,11 @@ int container_inspect(struct docker *docker, const char *reference, json_t **ins
     return container_inspect_status(docker, reference, inspection, &status, err);
 }
 
+bool container_runs(const json_t *inspection)
+{
+    return json_is_true(json_object_get(json_object_get(inspection, "State"), "Running"));
+}
+
 static bool is_gone(struct docker *docker, const char *id)
 {
     cleanup_json json_t *inspection = NULL;
@@ -66,15 +71,40 @@ static int wait_until_gone(struct docker *docker, const char *id, struct error *
     return error_set(err, ERR_TIMEOUT, "container %.12s is still being removed after %d s", id, GONE_WITHIN_MS / 1000);
 }
 
-int container_remove(struct docker *docker, const char *id, bool anonymous_volumes, struct error *err)
+/* `*status`: of the engine's answer. */
+static int delete_container(struct docker *docker, const char *id, const char *how, int *status, struct error *err)
 {
-    cleanup_free char *path = container_path(id, anonymous_volumes ? "?force=1&v=1" : "?force=1&v=0");
+    cleanup_free char *path = container_path(id, how);
     cleanup_engine_answer struct engine_answer answer = { 0 };
     struct engine_request request = { .operation = ENGINE_CONTAINER_REMOVE, .method = "DELETE", .path = path, .timeout_ms = REMOVE_TIMEOUT_MS };
+    int result = engine_call(docker->engine, &request, &answer, err);
 
-    if (engine_call(docker->engine, &request, &answer, err) == 0 || err->class == ERR_NOT_FOUND)
+    *status = answer.status;
+    return result < 0 && err->class != ERR_NOT_FOUND ? -1 : 0;
+}
+
+int container_remove(struct docker *docker, const char *id, bool anonymous_volumes, struct error *err)
+{
+    int status;
+
+    if (delete_container(docker, id, anonymous_volumes ? "?force=1&v=1" : "?force=1&v=0", &status, err) == 0)
         return 0;
-    if (answer.status == 409)
+    if (status == 409)
+        return wait_until_gone(docker, id, err);
+    return error_wrap(err, "removing container %.12s", id);
+}
+
+int container_remove_ended(struct docker *docker, const char *id, bool anonymous_volumes, struct error *err)
+{
+    cleanup_json json_t *inspection = NULL;
+    struct error ignored;
+    int status;
+
+    if (delete_container(docker, id, anonymous_volumes ? "?v=1" : "?v=0", &status, err) == 0)
+        return 0;
+    if (status == 409 && container_inspect(docker, id, &inspection, &ignored) == 0 && container_runs(inspection))
+        return error_set(err, ERR_CONFLICT, "container %.12s runs again", id);
+    if (status == 409)
         return wait_until_gone(docker, id, err);
     return error_wrap(err, "removing container %.12s", id);
 }

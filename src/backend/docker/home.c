@@ -104,7 +104,7 @@ static int free_volume(struct docker *docker, const struct terminal_key *key, st
     terminal_name(key, NAME_PREFIX, name);
     if (container_inspect(docker, name, &inspection, err) < 0)
         return -1;
-    if (!container_is_of(inspection, key) || json_is_true(json_object_get(json_object_get(inspection, "State"), "Running")))
+    if (!container_is_of(inspection, key) || container_runs(inspection))
         return error_set(err, ERR_CONFLICT, "the volume is in use by a running container");
     return container_remove(docker, json_text(inspection, "Id"), false, err);
 }

@@ -96,6 +96,10 @@ int container_inspect(struct docker *docker, const char *reference, json_t **ins
 int container_inspect_status(struct docker *docker, const char *reference, json_t **inspection, int *status, struct error *err) MUST_CHECK;
 /* Removes by id, by force, and waits until it is gone. Success when there is none. `anonymous_volumes` too: never those with a name. */
 int container_remove(struct docker *docker, const char *id, bool anonymous_volumes, struct error *err) MUST_CHECK;
+/* The same without force. ERR_CONFLICT: it runs, and stays. */
+int container_remove_ended(struct docker *docker, const char *id, bool anonymous_volumes, struct error *err) MUST_CHECK;
+/* Whether its processes run, be they paused or about to be started again. */
+bool container_runs(const json_t *inspection);
 /* Ours and of exactly this key. */
 bool container_is_of(const json_t *inspection, const struct terminal_key *key);
 

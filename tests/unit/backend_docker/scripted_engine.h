@@ -20,7 +20,7 @@
 #define MOST_CONTAINERS 4
 
 struct scripted_container {
-    const char *id, *name, *user, *status, *ip;         /* id NULL: none */
+    const char *id, *name, *user, *status, *ip;         /* id NULL: none; all literals */
     unsigned fails;                     /* status of its inspections; 0: as it is */
 };
 
@@ -36,9 +36,12 @@ struct scripted_engine {
     pthread_mutex_t lock;               /* guards all below */
     pthread_cond_t changed;
     struct scripted_container containers[MOST_CONTAINERS];
+    char finished[28];                  /* when those that ended did */
     unsigned list_fails;                /* status of listings; 0: none */
     bool ends_events;                   /* the stream ends as soon as it began */
     void (*on_inspect)(struct scripted_engine *engine, struct scripted_container *container);   /* (locked) before the answer */
+    unsigned inspections;               /* for on_inspect */
+    struct scripted_container *runs_at_removal;         /* turns running when it is to be removed; or NULL */
     int events;                         /* the client that follows them, or -1 */
     struct buf asked, told;             /* a line each: "GET /containers/json?…", "RUNNING name host" */
 };
@@ -61,14 +64,14 @@ static inline void answer_json(int client, json_t *taken)
     answer_text(client, 200, text);
 }
 
-static inline json_t *inspection_of(const struct scripted_container *container)
+static inline json_t *inspection_of(const struct scripted_engine *engine, const struct scripted_container *container)
 {
     struct terminal_key key = { (char *)container->user, (char *)"default", (char *)"default" };
     bool running = strcmp(container->status, "running") == 0 || strcmp(container->status, "paused") == 0;
     cleanup_free char *name = xasprintf("/%s", container->name);
 
-    return json_pack("{s:s, s:s, s:{s:s, s:b}, s:{s:s, s:o, s:[s]}, s:{s:{s:{s:s}}}}", "Id", container->id, "Name", name,
-                     "State", "Status", container->status, "Running", running,
+    return json_pack("{s:s, s:s, s:{s:s, s:b, s:s}, s:{s:s, s:o, s:[s]}, s:{s:{s:{s:s}}}}", "Id", container->id, "Name", name,
+                     "State", "Status", container->status, "Running", running, "FinishedAt", engine->finished,
                      "Config", "Image", "guest:1", "Labels", container_labels(&key, "hash"), "Env", "OPEN_TERMINAL_API_KEY=key",
                      "NetworkSettings", "Networks", "n1", "IPAddress", container->ip);
 }
@@ -108,11 +111,13 @@ static inline void answer_about_container(struct scripted_engine *engine, int cl
     if (container->fails && strcmp(what, "json") == 0)
         return answer_text(client, container->fails, "{\"message\":\"layer is unexpectedly nil\"}");
     if (strcmp(what, "json") == 0)
-        return answer_json(client, inspection_of(container));
+        return answer_json(client, inspection_of(engine, container));
     if (strcmp(what, "unpause") == 0)
         container->status = "running";
     if (strcmp(what, "stop") == 0)
         container->status = "exited";
+    if (strcmp(method, "DELETE") == 0 && container == engine->runs_at_removal)
+        container->status = "running";
     if (strcmp(method, "DELETE") == 0 && strcmp(container->status, "running") == 0 && !strstr(what, "force=1"))
         return answer_text(client, 409, "{\"message\":\"You cannot remove a running container\"}");
     if (strcmp(method, "DELETE") == 0)
@@ -285,6 +290,7 @@ static inline int scripted_engine_begin(void **state)
     engine->observer = (struct observer){ .observe = note_observation, .listing_begin = note_begin, .listing_end = note_end, .keep = note_kept, .reachable = note_reach };
     pthread_mutex_init(&engine->lock, NULL);
     pthread_cond_init(&engine->changed, NULL);
+    clock_format_iso(clock_wall_us() - 60000000, engine->finished);
     engine->events = -1;
     engine->backend = docker_backend_new(&engine->settings, &err);
     assert_non_null(engine->backend);

@@ -65,6 +65,8 @@ void engine_api_version(struct engine *engine, char version[static 16]);
 int engine_choose_version(const char *api, const char *minimum, char version[static 16], struct error *err) MUST_CHECK;
 /* The error of an answer that is no success. */
 int engine_map_error(enum engine_operation operation, int status, const char *message, struct error *err);
+/* Whether a "not found" is about a network: the word stands alone in such messages ("network x not found"), and never in the reference of an image. */
+bool engine_misses_network(const char *message);
 const char *engine_operation_name(enum engine_operation operation);
 
 #endif

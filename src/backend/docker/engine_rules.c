@@ -78,3 +78,13 @@ int engine_map_error(enum engine_operation operation, int status, const char *me
         return error_set(err, class_of_status(status), "the engine answered %s with status %d", engine_operation_name(operation), status);
     return error_set(err, class_of_status(status), "%s", message);
 }
+
+bool engine_misses_network(const char *message)
+{
+    static const char word[] = "network ";
+
+    for (const char *found = strstr(message, word); found; found = strstr(found + 1, word))
+        if (found == message || found[-1] == ' ')
+            return true;
+    return false;
+}

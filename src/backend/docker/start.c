@@ -212,7 +212,7 @@ static int put_right(struct attempt *attempt, int status, struct error *err)
         drop_storage_size(attempt, &why);
         return 0;
     }
-    if (status == 404 && !strstr(err->text, "network"))
+    if (status == 404 && !engine_misses_network(err->text))
         return pull_missing(attempt, err);
     if (status == 409)
         return take_over(attempt, attempt->name, err);
@@ -321,7 +321,7 @@ static int start_once(struct docker *docker, const struct terminal_spec *spec, c
     result = run_attempt(&attempt, legacy, err);
     if (result < 0) {
         undo(&attempt);
-        *again = attempt.lost || (err->class == ERR_NOT_FOUND && strstr(err->text, "network"));
+        *again = attempt.lost || (err->class == ERR_NOT_FOUND && engine_misses_network(err->text));
     } else {
         struct error ignored;
 

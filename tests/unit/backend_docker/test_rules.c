@@ -40,6 +40,27 @@ static void api_version_is_negotiated(void **state)
     }
 }
 
+static void a_missing_network_is_told_from_an_image_of_that_name(void **state)
+{
+    static const struct {
+        const char *message;
+        bool network;
+    } rows[] = {
+        { "network terminals not found", true },
+        { "failed to set up container networking: network terminals not found", true },
+        { "unable to find network with name or ID terminals: network not found", true },
+        { "No such image: network:latest", false },
+        { "No such image: registry.example/network-tools:1", false },
+        { "No such image: registry.example/tools/network:1", false },
+        { "No such container: my-network", false },
+    };
+
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        print_message("%s\n", rows[i].message);
+        assert_int_equal(engine_misses_network(rows[i].message), rows[i].network);
+    }
+}
+
 static void engine_errors_get_a_class_and_an_advice(void **state)
 {
     static const struct {
@@ -170,6 +191,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(api_version_is_negotiated),
+        cmocka_unit_test(a_missing_network_is_told_from_an_image_of_that_name),
         cmocka_unit_test(engine_errors_get_a_class_and_an_advice),
         cmocka_unit_test(pull_streams_tell_progress_and_failure_in_any_pieces),
         cmocka_unit_test(pull_streams_that_are_no_json_are_refused),

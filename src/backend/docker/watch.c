@@ -162,8 +162,13 @@ static bool stream_is_over(void *context)
     return atomic_load(&stream->docker->stopping) || clock_monotonic_ms() >= stream->until_ms;
 }
 
-/* 0: it is time to list again. */
-static int follow_events(struct docker *docker, const char *since, int64_t for_ms, struct error *err)
+enum watch_result {
+    WATCH_FAILED = -1,
+    WATCH_OVER,                         /* it is time to list again */
+    WATCH_CUT,                          /* the stream ended by itself: by what stands between us and the engine, or with the engine. A listing tells which */
+};
+
+static enum watch_result follow_events(struct docker *docker, const char *since, int64_t for_ms, struct error *err)
 {
     cleanup_free char *path = xasprintf("/events?since=%s&filters=%s", since, EVENTS_FILTER);
     cleanup_engine_answer struct engine_answer answer = { 0 };
@@ -178,14 +183,17 @@ static int follow_events(struct docker *docker, const char *since, int64_t for_m
 
     buf_free(&stream.line);
     if (result < 0 && planned)
-        return 0;
-    return result < 0 ? -1 : error_set(err, ERR_UNAVAILABLE, "the engine ended its event stream");
+        return WATCH_OVER;
+    if (result < 0)
+        return answer.status != 0 ? WATCH_FAILED : WATCH_CUT;
+    error_set(err, ERR_UNAVAILABLE, "the engine ended its event stream");
+    return WATCH_CUT;
 }
 
 /* --- the loop ------------------------------------------------------------------------------------------------ */
 
 /* `*listed`: the engine answered with everything. */
-static int watch_once(struct docker *docker, bool *listed, struct error *err)
+static enum watch_result watch_once(struct docker *docker, bool *listed, struct error *err)
 {
     cleanup_json json_t *containers = NULL;
     cleanup_reach struct reach *reach = NULL;
@@ -195,14 +203,14 @@ static int watch_once(struct docker *docker, bool *listed, struct error *err)
     *listed = false;
     reach = docker_reach(docker, err);
     if (!reach || ask_engine_time(docker, since, err) < 0)
-        return -1;
+        return WATCH_FAILED;
     /* Before the request: what is made while the engine answers is not in its answer, and must not count as gone. */
     observe_listing_begin(docker);
     if (list_ours(docker, &containers, err) < 0)
-        return -1;
+        return WATCH_FAILED;
     docker->observer->reachable(docker->observer, NULL);
     if (report_listing(docker, containers, &refused, err) < 0)
-        return -1;
+        return WATCH_FAILED;
     *listed = true;
     json_decref(steal(&containers));
     return follow_events(docker, since, refused ? LOOK_AGAIN_MS : LIST_AGAIN_MS, err);
@@ -218,17 +226,19 @@ void docker_watch(struct docker *docker, struct observer *observer)
     docker->observer = observer;
     pthread_mutex_unlock(&docker->observe_lock);
     while (!atomic_load(&docker->stopping)) {
-        int result = watch_once(docker, &listed, &err);
+        int64_t began_ms = clock_monotonic_ms();
+        enum watch_result result = watch_once(docker, &listed, &err);
 
-        if (listed)
+        if (listed && (result == WATCH_OVER || clock_monotonic_ms() - began_ms >= LONGEST_PAUSE_MS))
             pause = FIRST_PAUSE_MS;
-        if (result == 0)
+        if (result == WATCH_OVER)
             continue;
         docker_forget_reach(docker);
         if (atomic_load(&docker->stopping))
             break;
         log_debug("the Docker Engine cannot be watched; trying again", LOG_INT("in_ms", pause), LOG_ERR(&err));
-        observer->reachable(observer, &err);
+        if (result == WATCH_FAILED)
+            observer->reachable(observer, &err);
         docker_pause(docker, pause);
         pause = pause * 2 < LONGEST_PAUSE_MS ? pause * 2 : LONGEST_PAUSE_MS;
     }

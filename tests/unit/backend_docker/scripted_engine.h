@@ -37,7 +37,7 @@ struct scripted_engine {
     pthread_cond_t changed;
     struct scripted_container containers[MOST_CONTAINERS];
     char finished[28];                  /* when those that ended did */
-    unsigned list_fails;                /* status of listings; 0: none */
+    unsigned list_fails, events_fail;   /* status of listings, of the event stream; 0: as they are */
     bool ends_events;                   /* the stream ends as soon as it began */
     void (*on_inspect)(struct scripted_engine *engine, struct scripted_container *container);   /* (locked) before the answer */
     unsigned inspections;               /* for on_inspect */
@@ -151,7 +151,7 @@ static inline void answer(struct scripted_engine *engine, int client, const char
     if (strncmp(path, "/containers/json", 16) == 0)
         return engine->list_fails ? answer_text(client, engine->list_fails, "{\"message\":\"no list\"}") : answer_json(client, listing_of(engine));
     if (strncmp(path, "/events", 7) == 0)
-        return begin_events(engine, client);
+        return engine->events_fail ? answer_text(client, engine->events_fail, "{}") : begin_events(engine, client);
     if (sscanf(path, "/containers/%79[^/?]%*[/?]%79s", reference, what) == 2)
         return answer_about_container(engine, client, method, reference, what);
     answer_text(client, 404, "{\"message\":\"not scripted\"}");

@@ -107,6 +107,29 @@ static void a_look_wakes_a_paused_guest(void **state)
     assert_string_equal(engine->containers[0].status, "running");
 }
 
+static void a_cut_event_stream_is_no_engine_that_cannot_be_reached(void **state)
+{
+    struct scripted_engine *engine = *state;
+
+    engine->ends_events = true;
+    begin_watch(engine);
+    must_tell(engine, "end\nbegin\nreachable\nend\n");
+    must_not_have_told(engine, "unreachable");
+    pthread_mutex_lock(&engine->lock);
+    engine->list_fails = 500;
+    pthread_mutex_unlock(&engine->lock);
+    must_tell(engine, "begin\nunreachable");
+}
+
+static void an_engine_that_refuses_its_events_cannot_be_used(void **state)
+{
+    struct scripted_engine *engine = *state;
+
+    engine->events_fail = 403;
+    begin_watch(engine);
+    must_tell(engine, "end\nunreachable the engine refuses events");
+}
+
 int main(void)
 {
 #define CASE(test) cmocka_unit_test_setup_teardown(test, scripted_engine_begin, scripted_engine_end)
@@ -118,6 +141,8 @@ int main(void)
         CASE(a_guest_that_changes_networks_is_looked_at),
         CASE(what_is_not_ours_is_not_inspected_for_an_event),
         CASE(a_look_wakes_a_paused_guest),
+        CASE(a_cut_event_stream_is_no_engine_that_cannot_be_reached),
+        CASE(an_engine_that_refuses_its_events_cannot_be_used),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,7 +12,7 @@
 static void snapshot_unref_pointer(struct policy_snapshot **place) { policy_snapshot_unref(*place); }
 #define cleanup_snapshot __attribute__((cleanup(snapshot_unref_pointer)))
 
-enum { MS_PER_MINUTE = 60000, LONGEST_TIMEOUT_MINUTES = 100 * 365 * 24 * 60 };
+enum { MS_PER_MINUTE = 60000, LONGEST_TIMEOUT_MINUTES = 100 * 365 * 24 * 60, SYSTEM_TIMEOUT_MS = 60000 };
 
 /* --- stopping --- */
 
@@ -22,6 +22,16 @@ int64_t idle_timeout_ms(const struct policy_snapshot *snapshot, const char *poli
     const struct policy *policy = policy_snapshot_find(snapshot, str_from(policy_id));
     int64_t minutes = policy ? policy->idle_timeout_minutes : policy_snapshot_limits(snapshot)->idle_timeout_minutes;
     return minutes <= 0 || minutes > LONGEST_TIMEOUT_MINUTES ? 0 : minutes * MS_PER_MINUTE;
+}
+
+/* Nobody but ourselves uses a terminal of `system`, and for moments only. Who started it stops it; if he was killed before, nobody else will where the
+ * policy has no timeout. */
+static int64_t timeout_of(const struct policy_snapshot *snapshot, const struct terminal_key *key)
+{
+    int64_t timeout_ms = idle_timeout_ms(snapshot, key->policy_id);
+    if (strcmp(key->user_id, SYSTEM_USER_ID) != 0)
+        return timeout_ms;
+    return timeout_ms > 0 && timeout_ms < SYSTEM_TIMEOUT_MS ? timeout_ms : SYSTEM_TIMEOUT_MS;
 }
 
 struct idle_rule {
@@ -45,7 +55,7 @@ static size_t find_idle(struct fleet *fleet, const struct policy_snapshot *snaps
     for (struct terminal *terminal; (terminal = table_next(fleet, &position));) {
         if (terminal->phase != TERMINAL_READY)
             continue;
-        struct idle_rule rule = { now_ms, idle_timeout_ms(snapshot, terminal->key->policy_id) };
+        struct idle_rule rule = { now_ms, timeout_of(snapshot, terminal->key) };
         if (!is_idle(terminal, &rule))
             continue;
         terminal->references++;
@@ -75,7 +85,7 @@ void idle_sweep(struct fleet *fleet)
     struct terminal **found;
     size_t count = find_idle(fleet, snapshot, &found);
     for (size_t i = 0; i < count; i++)
-        stop_if_idle(fleet, found[i], idle_timeout_ms(snapshot, found[i]->key->policy_id));
+        stop_if_idle(fleet, found[i], timeout_of(snapshot, found[i]->key));
     free(found);
 }
 

@@ -144,6 +144,24 @@ static void a_policy_without_a_timeout_never_stops(void **state)
     route_unref(route);
 }
 
+static void a_terminal_of_our_own_does_not_outlive_its_use(void **state)
+{
+    struct fixture *f = *state;
+    struct policy_limits *limits = xcalloc(1, sizeof *limits);
+    limits->image = xstrdup("guest:1");
+    cleanup_json json_t *rows = json_array();
+    policies_publish(f->policies, policy_snapshot_new(limits, rows));
+    guest_appears(f, SYSTEM_USER_ID);
+    fleet_begin(f);
+    EVENTUALLY(has_route(f, SYSTEM_USER_ID));
+    move_clock(59);
+    idle_sweep(f->fleet);
+    assert_true(has_route(f, SYSTEM_USER_ID));
+    move_clock(1);
+    idle_sweep(f->fleet);
+    EVENTUALLY(guest_phase(f, SYSTEM_USER_ID) == OBSERVED_ABSENT);
+}
+
 static void what_another_replica_saw_counts(void **state)
 {
     struct fixture *f = *state;
@@ -439,6 +457,7 @@ int main(void)
         CASE(a_request_in_flight_keeps_the_terminal),
         CASE(a_request_that_comes_at_that_moment_keeps_the_route),
         CASE(a_policy_without_a_timeout_never_stops),
+        CASE(a_terminal_of_our_own_does_not_outlive_its_use),
         CASE(what_another_replica_saw_counts),
         CASE(activity_is_written_once_and_survives_a_restart),
         CASE(an_activity_that_lies_ahead_counts_as_now),

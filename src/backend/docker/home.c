@@ -12,6 +12,7 @@
 #include "backend/docker/parts.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "http/uri.h"
 
 /* Owned by the user that guest images run as, group root: the images with another user are in that group. */
 #define HOME_MODE 0770u
@@ -210,6 +211,50 @@ static int prepare_directory(struct docker *docker, const struct reach *reach, c
     return *mount ? 0 : error_set(err, ERR_INVALID, "the path of the home directory is not valid UTF-8");
 }
 
+/* The path that lists the containers of the user that run. */
+static char *running_of_user(const struct terminal_key *key)
+{
+    cleanup_free char *label = xasprintf("%s=%s", LABEL_USER_ID, key->user_id);
+    cleanup_json json_t *filters = json_pack("{s:[s, s]}", "label", LABEL_MANAGED_BY "=" LABEL_MANAGED_BY_VALUE, label);
+    cleanup_free char *text = json_write(filters);
+    struct buf path = { 0 };
+
+    buf_append_text(&path, "/containers/json?filters=");
+    uri_encode(&path, str_from(text));
+    buf_append(&path, "", 1);
+    return buf_take(&path);
+}
+
+static bool has_same_home(const json_t *container, const struct terminal_key *key)
+{
+    struct terminal_key *other = key_from_labels(json_object_get(container, "Labels"));
+    bool same = other && strcmp(other->user_id, key->user_id) == 0 && strcmp(other->context_id, DEFAULT_CONTEXT_ID) == 0
+        && !terminal_key_equal(other, key);
+
+    terminal_key_free(other);
+    return same;
+}
+
+/* The original's directory is the home of the user's terminals under every policy: none of them may lose it while it runs. */
+static int check_nobody_shares(struct docker *docker, const struct terminal_key *key, const char *directory, struct error *err)
+{
+    cleanup_free char *path = running_of_user(key);
+    cleanup_engine_answer struct engine_answer answer = { 0 };
+    struct engine_request request = { .operation = ENGINE_CONTAINER_LIST, .method = "GET", .path = path };
+    const json_t *container;
+    size_t index;
+
+    if (engine_call(docker->engine, &request, &answer, err) < 0)
+        return error_wrap(err, "looking for terminals that share the home directory '%s'", directory);
+    if (!json_is_array(answer.json))
+        return error_set(err, ERR_UNAVAILABLE, "the engine's list of containers is not understood");
+    json_array_foreach(answer.json, index, container)
+        if (has_same_home(container, key))
+            return error_set(err, ERR_CONFLICT, "the home directory '%s' is shared by the user's terminals of all policies, and the one of policy '%s' runs; stop it first",
+                             directory, json_text(json_object_get(container, "Labels"), LABEL_POLICY));
+    return 0;
+}
+
 static int wipe_directory(struct docker *docker, const struct terminal_key *key, struct error *err)
 {
     cleanup_free char *path = resolve_data_dir(docker->settings->docker_data_dir, err), *directory = NULL;
@@ -220,6 +265,8 @@ static int wipe_directory(struct docker *docker, const struct terminal_key *key,
         return -1;
     terminal_name(key, NAME_PREFIX, name);
     directory = home_directory_name(data_dir, key, name);
+    if (strcmp(directory, name) != 0 && check_nobody_shares(docker, key, directory, err) < 0)
+        return -1;
     home = openat(data_dir, directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (home < 0)
         return errno == ENOENT ? 0 : error_set_errno(err, ERR_IO, errno, "opening the home directory %s/%s", path, directory);

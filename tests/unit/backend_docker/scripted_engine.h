@@ -64,28 +64,37 @@ static inline void answer_json(int client, json_t *taken)
     answer_text(client, 200, text);
 }
 
+static inline bool is_running(const struct scripted_container *container)
+{
+    return strcmp(container->status, "running") == 0 || strcmp(container->status, "paused") == 0;
+}
+
 static inline json_t *inspection_of(const struct scripted_engine *engine, const struct scripted_container *container)
 {
     struct terminal_key key = { (char *)container->user, (char *)"default", (char *)"default" };
-    bool running = strcmp(container->status, "running") == 0 || strcmp(container->status, "paused") == 0;
     cleanup_free char *name = xasprintf("/%s", container->name);
 
     return json_pack("{s:s, s:s, s:{s:s, s:b, s:s}, s:{s:s, s:o, s:[s]}, s:{s:{s:{s:s}}}}", "Id", container->id, "Name", name,
-                     "State", "Status", container->status, "Running", running, "FinishedAt", engine->finished,
+                     "State", "Status", container->status, "Running", is_running(container), "FinishedAt", engine->finished,
                      "Config", "Image", "guest:1", "Labels", container_labels(&key, "hash"), "Env", "OPEN_TERMINAL_API_KEY=key",
                      "NetworkSettings", "Networks", "n1", "IPAddress", container->ip);
 }
 
-static inline json_t *listing_of(const struct scripted_engine *engine)
+/* Filters by nothing but whether they run. */
+static inline json_t *listing_of(const struct scripted_engine *engine, bool with_ended)
 {
     json_t *all = json_array();
 
-    for (size_t i = 0; i < MOST_CONTAINERS; i++)
-        if (engine->containers[i].id) {
-            cleanup_free char *name = xasprintf("/%s", engine->containers[i].name);
+    for (size_t i = 0; i < MOST_CONTAINERS; i++) {
+        const struct scripted_container *container = &engine->containers[i];
+        struct terminal_key key = { (char *)container->user, (char *)"default", (char *)"default" };
 
-            json_array_append_new(all, json_pack("{s:s, s:[s]}", "Id", engine->containers[i].id, "Names", name));
+        if (container->id && (with_ended || is_running(container))) {
+            cleanup_free char *name = xasprintf("/%s", container->name);
+
+            json_array_append_new(all, json_pack("{s:s, s:[s], s:o}", "Id", container->id, "Names", name, "Labels", container_labels(&key, "hash")));
         }
+    }
     return all;
 }
 
@@ -149,7 +158,7 @@ static inline void answer(struct scripted_engine *engine, int client, const char
     if (strcmp(path, "/networks/n1") == 0)
         return answer_text(client, 200, "{\"Id\":\"0123456789abcdef\",\"Name\":\"n1\",\"Driver\":\"bridge\"}");
     if (strncmp(path, "/containers/json", 16) == 0)
-        return engine->list_fails ? answer_text(client, engine->list_fails, "{\"message\":\"no list\"}") : answer_json(client, listing_of(engine));
+        return engine->list_fails ? answer_text(client, engine->list_fails, "{\"message\":\"no list\"}") : answer_json(client, listing_of(engine, strstr(path, "all=1") != NULL));
     if (strncmp(path, "/events", 7) == 0)
         return engine->events_fail ? answer_text(client, engine->events_fail, "{}") : begin_events(engine, client);
     if (sscanf(path, "/containers/%79[^/?]%*[/?]%79s", reference, what) == 2)

@@ -34,10 +34,10 @@ struct fixture {
 /* Waits up to 10 s for something that another thread brings about. */
 #define EVENTUALLY(condition) \
     do { \
-        int tries_ = 0; \
-        while (!(condition) && tries_++ < 5000) \
+        bool holds_; \
+        for (int tries_ = 0; !(holds_ = (condition)) && tries_ < 5000; tries_++) \
             sleep_ms(2); \
-        assert_true(condition); \
+        assert_true(holds_); \
     } while (0)
 
 /* Policies: the built-in default (idle after 10 minutes); "other"; "refused", whose image is not allowed. */

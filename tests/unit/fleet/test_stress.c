@@ -127,6 +127,7 @@ static void calm_down(struct fixture *f)
     pthread_mutex_unlock(&f->engine.lock);
     EVENTUALLY(has_told_all(&f->engine));
     SET(f, relist, true);
+    EVENTUALLY(has_told_all(&f->engine));
 }
 
 static bool is_served(struct fixture *f, const char *user)

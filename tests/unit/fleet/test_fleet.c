@@ -387,57 +387,6 @@ static void guests_that_do_not_answer_hold_up_nobody(void **state)
     assert_true(clock_monotonic_ms() - began_ms < 2500);
 }
 
-/* Takes connections and never answers, as a paused guest's kernel does. */
-static int listen_silently(struct fixture *f)
-{
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    socklen_t len = sizeof address;
-    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
-    assert_int_equal(listen(fd, 64), 0);
-    f->engine.port = ntohs(address.sin_port);
-    return fd;
-}
-
-static void a_guest_that_was_found_running_is_not_ended_for_its_silence(void **state)
-{
-    struct fixture *f = *state;
-    struct asked asked;
-    int fd = listen_silently(f);
-    f->options.start_timeout_s = 1;
-    guest_appears(f, "ann");
-    fleet_begin(f);
-    EVENTUALLY(is_listed(f));
-    assert_int_equal(want(f, "ann", &asked), WANT_WAITING);
-    EVENTUALLY(asked.answers == 1);
-    assert_int_equal(asked.class, ERR_START_TIMEOUT);
-    assert_non_null(strstr(asked.text, "left alone"));
-    sleep_ms(1500);
-    assert_int_equal(guest_phase(f, "ann"), OBSERVED_RUNNING);
-    assert_int_equal(f->engine.stops, 0);
-
-    /* Who comes next has it looked at, which wakes it. */
-    SET(f, port_after_look, f->engine.port);
-    route_unref(obtain(f, "ann"));
-    assert_int_equal(f->engine.starts, 0);
-    close(fd);
-}
-
-static void a_guest_that_was_found_running_and_refuses_is_replaced(void **state)
-{
-    struct fixture *f = *state;
-    f->options.start_timeout_s = 1;
-    f->engine.never_ready = true;
-    guest_appears(f, "ann");            /* on a port where nobody listens */
-    fleet_begin(f);
-    EVENTUALLY(guest_phase(f, "ann") == OBSERVED_ABSENT);
-    SET(f, never_ready, false);
-    sleep_ms(120);
-    route_unref(obtain(f, "ann"));
-    assert_int_equal(f->engine.starts, 1);
-}
-
 static void a_want_before_the_listing_finds_the_guest_that_runs(void **state)
 {
     struct fixture *f = *state;
@@ -545,75 +494,6 @@ static void old_news_of_an_earlier_guest_is_ignored(void **state)
     route_unref(route);
 }
 
-/* Tells what an inspection on Docker does: an absence names no instance. */
-static void tell_guest(struct fixture *f, const char *user, const char *name, bool absent)
-{
-    struct terminal_key key = key_of(user);
-    pthread_mutex_lock(&f->engine.lock);
-    struct guest seen = *find_guest(&f->engine, &key);
-    if (name)
-        seen.name = (char *)name;
-    tell(&f->engine, &seen, absent, absent);
-    pthread_mutex_unlock(&f->engine.lock);
-}
-
-static void a_guest_that_was_only_not_found_is_found_again(void **state)
-{
-    struct fixture *f = *state;
-    fleet_begin(f);
-    struct route *route = obtain(f, "ann");
-    tell_guest(f, "ann", NULL, true);
-    EVENTUALLY(route_is_withdrawn(route));
-    route_unref(route);
-    tell_guest(f, "ann", NULL, false);
-    EVENTUALLY(has_route(f, "ann"));
-
-    /* An empty listing, as one that the engine wrote before the guest was made. */
-    route = obtain(f, "ann");
-    f->fleet->observer.listing_begin(&f->fleet->observer);
-    f->fleet->observer.listing_end(&f->fleet->observer);
-    EVENTUALLY(route_is_withdrawn(route));
-    tell_guest(f, "ann", NULL, false);
-    EVENTUALLY(has_route(f, "ann"));
-    assert_int_equal(f->engine.starts, 1);
-    assert_int_equal(f->engine.stops, 0);
-    route_unref(route);
-}
-
-static void a_guest_that_the_engine_cannot_describe_stays_as_it_is(void **state)
-{
-    struct fixture *f = *state;
-    struct observer *observer;
-    fleet_begin(f);
-    struct route *ann = obtain(f, "ann"), *bob = obtain(f, "bob");
-    struct terminal_key key = key_of("ann");
-    char name[TERMINAL_NAME_SIZE];
-    terminal_name(&key, "terminals-", name);
-    observer = &f->fleet->observer;
-    observer->listing_begin(observer);
-    observer->keep(observer, name);
-    observer->keep(observer, "terminals-nobody-knows");
-    observer->listing_end(observer);
-    EVENTUALLY(route_is_withdrawn(bob));
-    assert_false(route_is_withdrawn(ann));
-    route_unref(ann);
-    route_unref(bob);
-}
-
-static void a_guest_under_another_name_stays_the_same_terminal(void **state)
-{
-    struct fixture *f = *state;
-    fleet_begin(f);
-    struct route *route = obtain(f, "ann");
-    tell_guest(f, "ann", "renamed", false);
-    tell_guest(f, "ann", NULL, true);
-    sleep_ms(30);
-    assert_false(route_is_withdrawn(route));
-    tell_guest(f, "ann", "renamed", true);
-    EVENTUALLY(route_is_withdrawn(route));
-    route_unref(route);
-}
-
 static void another_instance_gets_another_route(void **state)
 {
     struct fixture *f = *state;
@@ -625,23 +505,6 @@ static void another_instance_gets_another_route(void **state)
     struct route *next = obtain(f, "ann");
     assert_string_equal(next->guest_key, "their-key");
     assert_int_equal(f->engine.starts, 1);
-    route_unref(route);
-    route_unref(next);
-}
-
-static void a_suspected_guest_is_looked_at_before_it_is_asked(void **state)
-{
-    struct fixture *f = *state;
-    fleet_begin(f);
-    struct route *route = obtain(f, "ann");
-    SET(f, port_after_look, 10);
-    fleet_suspect(f->fleet, route);
-    EVENTUALLY(route_is_withdrawn(route));
-    EVENTUALLY(has_route(f, "ann"));
-    struct route *next = obtain(f, "ann");
-    assert_int_equal(next->endpoint.port, 10);
-    assert_int_equal(f->engine.looks, 1);
-    assert_int_equal(f->engine.stops, 0);
     route_unref(route);
     route_unref(next);
 }
@@ -747,19 +610,13 @@ int main(void)
         CASE(running_guests_are_adopted_with_their_own_key),
         CASE(ready_means_that_the_guests_that_run_can_be_reached),
         CASE(guests_that_do_not_answer_hold_up_nobody),
-        CASE(a_guest_that_was_found_running_is_not_ended_for_its_silence),
-        CASE(a_guest_that_was_found_running_and_refuses_is_replaced),
         CASE(a_want_before_the_listing_finds_the_guest_that_runs),
         CASE(a_crash_and_restart_of_ours_finds_everything_again),
         CASE(a_guest_that_ends_takes_its_route_along_and_is_started_anew),
         CASE(a_listing_finds_what_events_lost),
         CASE(doubled_and_late_events_change_nothing),
         CASE(old_news_of_an_earlier_guest_is_ignored),
-        CASE(a_guest_that_was_only_not_found_is_found_again),
-        CASE(a_guest_that_the_engine_cannot_describe_stays_as_it_is),
-        CASE(a_guest_under_another_name_stays_the_same_terminal),
         CASE(another_instance_gets_another_route),
-        CASE(a_suspected_guest_is_looked_at_before_it_is_asked),
         CASE(the_end_of_the_service_answers_everyone),
         CASE(a_blocking_caller_gives_up_at_its_deadline),
         CASE(the_list_is_sorted_and_filtered),

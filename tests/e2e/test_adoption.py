@@ -22,6 +22,21 @@ def test_restart_adopts_running_terminals(make_service, engine, prefix, tmp_path
     assert service.terminals(user)[0]["status"] == "running"
 
 
+@pytest.mark.docker
+def test_restart_leaves_a_paused_guest_alone_and_its_user_wakes_it(make_service, engine, prefix, tmp_path):
+    service = make_service(folder=tmp_path / "s", START_TIMEOUT_SECONDS=3)
+    user = prefix + "u"
+    service.get("/files/cwd", user=user)
+    container, name = engine.id_of(user), engine.containers(user)[0][0]
+    engine.run("pause", name)
+    service.kill()
+    service = make_service(folder=tmp_path / "s", START_TIMEOUT_SECONDS=3)
+    time.sleep(8)
+    assert engine.inspect(name)["State"]["Paused"]
+    assert service.get("/files/cwd", user=user).status == 200
+    assert engine.id_of(user) == container
+
+
 def test_restart_after_a_power_cut(make_service, engine, prefix, tmp_path):
     service = make_service(folder=tmp_path / "s")
     user = prefix + "u"

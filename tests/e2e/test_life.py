@@ -160,6 +160,45 @@ def test_restarted_container_is_found_at_its_new_address(service, engine, prefix
     assert len(engine.containers(user)) == 1
 
 
+@pytest.mark.docker
+def test_container_that_is_restarted_by_hand_is_not_replaced(service, engine, prefix):
+    user = prefix + "u"
+    service.get("/files/cwd", user=user)
+    container = engine.id_of(user)
+    for _ in range(3):
+        engine.restart(engine.containers(user)[0][0])
+        assert wait_until(lambda: service.get("/files/cwd", user=user).status == 200, 20)
+        assert engine.id_of(user) == container
+
+
+@pytest.mark.docker
+def test_container_that_is_renamed_by_hand_stays_its_users_terminal(service, engine, prefix):
+    user = prefix + "u"
+    service.get("/files/cwd", user=user)
+    container, name = engine.id_of(user), engine.containers(user)[0][0]
+    for was, becomes in ((name, prefix + "renamed"), (prefix + "renamed", name)):
+        engine.run("rename", was, becomes)
+        wait_until(lambda: service.terminals(user)[0]["instance_name"] == becomes, 5, what="the new name")
+        assert service.get("/files/cwd", user=user).status == 200
+        assert engine.id_of(user) == container
+
+
+@pytest.mark.docker
+def test_guest_that_left_its_network_gets_none_of_anothers_requests(service, engine, prefix):
+    """The next guest takes the address; the first comes back to the network with another one."""
+    first, second = prefix + "a", prefix + "b"
+    service.run_in_guest(first, "echo first > mark")
+    container, name = engine.id_of(first), engine.containers(first)[0][0]
+    network = next(iter(engine.inspect(name)["NetworkSettings"]["Networks"]))
+    engine.run("network", "disconnect", network, name)
+    wait_until(lambda: all(row["status"] != "running" for row in service.terminals(first)), 5, what="the event")
+    service.run_in_guest(second, "echo second > mark")
+    engine.run("network", "connect", network, name)
+    wait_until(lambda: any(row["status"] == "running" for row in service.terminals(first)), 5, what="the event")
+    assert service.run_in_guest(first, "cat mark") == (0, "first\n")
+    assert engine.id_of(first) == container
+
+
 def test_server_inside_that_dies_is_noticed(service, engine, prefix):
     """The user can end the server on port 8000; its container goes with it, and the next request gets a new one."""
     user = prefix + "u"

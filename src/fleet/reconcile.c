@@ -268,10 +268,16 @@ static void follow(struct fleet *fleet, struct terminal *terminal)
 
 /* --- ending --- */
 
-static void end_stop(struct fleet *fleet, struct terminal *terminal, bool failed)
+/* `why` NULL: it is done. A failure is kept beside what follows it, which may be over before those who wait are woken. */
+static void end_stop(struct fleet *fleet, struct terminal *terminal, const struct error *why)
 {
     terminal->stops_ended++;
-    terminal->last_stop_failed = failed;
+    if (why) {
+        terminal->failed_stop = terminal->stops_ended;
+        if (!terminal->stop_failure)
+            terminal->stop_failure = xmalloc(sizeof *terminal->stop_failure);
+        *terminal->stop_failure = *why;
+    }
     pthread_cond_broadcast(&fleet->settled);
 }
 
@@ -289,7 +295,7 @@ static void give_up_stop(struct fleet *fleet, struct terminal *terminal)
     terminal->reset_requested = false;
     if (terminal->phase == TERMINAL_STOPPING)
         terminal_change_phase(fleet, terminal, TERMINAL_FAILED, &why);
-    end_stop(fleet, terminal, true);
+    end_stop(fleet, terminal, &why);
     reconcile_soon(fleet, terminal);
 }
 
@@ -324,7 +330,7 @@ static void fail_reset(struct fleet *fleet, struct terminal *terminal, struct er
     terminal->reset_failed = true;
     if (terminal->phase == TERMINAL_STOPPING)
         terminal_change_phase(fleet, terminal, TERMINAL_FAILED, why);
-    end_stop(fleet, terminal, true);
+    end_stop(fleet, terminal, why);
     workqueue_add_after_failure(fleet->queue, &terminal->work);
 }
 
@@ -338,7 +344,7 @@ static void finish_stop(struct fleet *fleet, struct terminal *terminal)
         reconcile_begin_start(fleet, terminal);
     else if (terminal->phase == TERMINAL_STOPPING || was_reset_failure)
         terminal_change_phase(fleet, terminal, TERMINAL_ABSENT, NULL);
-    end_stop(fleet, terminal, false);
+    end_stop(fleet, terminal, NULL);
     reconcile_soon(fleet, terminal);
 }
 
@@ -375,7 +381,7 @@ static void use_replacement(struct fleet *fleet, struct terminal *terminal)
     workqueue_forget_failures(fleet->queue, &terminal->work);
     terminal->wanted = WANTED_AS_OBSERVED;
     begin_adoption(fleet, terminal);
-    end_stop(fleet, terminal, false);
+    end_stop(fleet, terminal, NULL);
 }
 
 static void step_to_gone(struct fleet *fleet, struct terminal *terminal)
@@ -412,7 +418,7 @@ void reconcile_expire_call(struct fleet *fleet, struct terminal *terminal)
         if (terminal->call == CALL_STOP)
             terminal->reset_requested = false;      /* as in give_up_stop() */
         terminal_change_phase(fleet, terminal, TERMINAL_FAILED, &why);
-        end_stop(fleet, terminal, true);
+        end_stop(fleet, terminal, &why);
     }
 }
 

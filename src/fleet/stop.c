@@ -124,14 +124,15 @@ static int conclude(struct fleet *fleet, struct stop_job *job, struct error *err
     size_t failed = 0;
     for (size_t i = 0; i < job->count; i++) {
         struct terminal *terminal = job->targets[i].terminal;
-        bool stopped = has_ended(&job->targets[i]) && !terminal->last_stop_failed;
+        bool has_failed = terminal->failed_stop > job->targets[i].stops_ended;
+        bool stopped = has_ended(&job->targets[i]) && !has_failed;
         job->result->stopped += stopped;
         job->result->reset += terminal->resets_done != job->targets[i].resets_done;
         terminal->references--;
         if (stopped || failed++ > 0)
             continue;
-        if (has_ended(&job->targets[i]) && terminal->failure)
-            error_set(err, terminal->failure->class, "%s", terminal->failure->text);
+        if (has_failed)
+            error_set(err, terminal->stop_failure->class, "%s", terminal->stop_failure->text);
         else if (fleet->stopping)
             error_set(err, ERR_UNAVAILABLE, "the service is shutting down");
         else

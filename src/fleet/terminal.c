@@ -60,6 +60,7 @@ void terminal_free(struct terminal *terminal)
     free(terminal->retired_instance);
     secret_free(terminal->guest_key);
     free(terminal->failure);
+    free(terminal->stop_failure);
     free(terminal);
 }
 

@@ -59,7 +59,8 @@ struct terminal {
     bool stop_sent;
     int64_t stop_again_ms;
     uint64_t stops_ended, resets_done;  /* count up; who waits for a stop compares */
-    bool last_stop_failed;
+    uint64_t failed_stop;               /* the number of the last one that failed; 0: none */
+    struct error *stop_failure;         /* why; owned */
     bool reset_requested, reset_failed;
 
     /* failing */

@@ -84,12 +84,13 @@ class Cluster:
     def grant(self, manifest):
         """The accounts and roles of a manifest, in our namespace."""
         parts = [part for part in (MANIFESTS / manifest).read_text().split("---\n") if re.search(r"^kind: (ServiceAccount|Role|RoleBinding)$", part, re.M)]
-        text = "---\n".join(parts).replace("namespace: terminals", f"namespace: {self.namespace}")
+        text = "---\n".join(parts).replace('namespace: "terminals"', f'namespace: "{self.namespace}"')
         text = text.replace("terminals-terminals-", f"{self.namespace}-terminals-")
         text = text.replace("app.kubernetes.io/managed-by: kubectl", f"e2e: {self.namespace}")
-        assert parts
+        assert parts and self.namespace in text
         # Not limited to one namespace: the address of the API server is read in another.
-        subprocess.run(["kubectl", "apply", "-f", "-"], input=text, text=True, check=True, capture_output=True)
+        done = subprocess.run(["kubectl", "apply", "-f", "-"], input=text, text=True, capture_output=True)
+        assert done.returncode == 0, done.stderr
 
     def account(self, name):
         """A kubeconfig with a token of that account."""

@@ -157,9 +157,10 @@ class Stack:
         kinds = ("pods", "services", "secrets", "persistentvolumeclaims") + (("terminals",) if self.operated else ())
         return tuple(len(self.api.list(kind, OURS)) for kind in kinds)
 
-    def expect(self, what, counts, timeout=PATIENCE, using=False):
+    def expect(self, what, *counts, timeout=PATIENCE, using=False):
+        """One of these `counts`, in the end."""
         try:
-            wait_for(what, lambda: self.counts() == counts or (using and self.use()), timeout, every=0.3)
+            wait_for(what, lambda: self.counts() in counts or (using and self.use()), timeout, every=0.3)
         except AssertionError as late:
             raise AssertionError(f"{late}: there are {self.counts()} and not {counts} pods, Services, Secrets, claims, Terminals\n{self.tell()}") from None
 
@@ -174,12 +175,12 @@ class Stack:
 
     def is_asleep(self, timeout=PATIENCE):
         # The operator keeps the key and the address of one that sleeps.
-        self.expect("only the home is left", (0, 1, 1, 1, 1) if self.operated else (0, 0, 0, 1), timeout)
+        self.expect("only the home is left", (0, 1, 1, 1, 1) if self.operated else (0, 0, 0, 1), timeout=timeout)
         if self.operated:
             wait_for("it says that it sleeps", lambda: self.only("terminals")["status"].get("phase") == "Idle")
 
     def is_gone(self, timeout=PATIENCE):
-        self.expect("only the home is left", (0, 0, 0, 1, 0) if self.operated else (0, 0, 0, 1), timeout)
+        self.expect("only the home is left", (0, 0, 0, 1, 0) if self.operated else (0, 0, 0, 1), timeout=timeout)
         claim = self.only("persistentvolumeclaims")["metadata"]["uid"]
         assert self.home in (None, claim), "the home is lost"
 

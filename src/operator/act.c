@@ -412,7 +412,7 @@ static bool next_job(struct operator *operator, struct record *record, struct jo
     if (atomic_load(&operator->stopping))
         return false;
     int64_t now_ms = clock_monotonic_ms();
-    const struct moment now = { clock_wall_us(), now_ms, now_ms >= operator->may_idle_ms };
+    const struct moment now = { clock_wall_us(), now_ms, now_ms >= operator->may_idle_ms, operator->settings->kubernetes_unschedulable_s };
     struct decision decision = decide(record, &now);
     forget_replacements(record);
     if (decision.look_again_ms > 0)

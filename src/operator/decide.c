@@ -47,7 +47,7 @@ static struct decision tell(const struct record *record, enum phase phase, enum 
 /* Nearly every new pod is unschedulable for a moment, until its volume is there. */
 static int64_t scheduling_patience_us(const struct pod *pod, const struct moment *now)
 {
-    return pod->unschedulable_since_us + UNSCHEDULABLE_PATIENCE_S * SECOND_US - now->wall_us;
+    return pod->unschedulable_since_us + now->unschedulable_s * SECOND_US - now->wall_us;
 }
 
 static struct decision tell_unschedulable(const struct record *record, const struct moment *now)

@@ -35,9 +35,10 @@ struct decision {
 struct moment {
     int64_t wall_us, monotonic_ms;
     bool may_idle;                      /* activity has had time to be reported since we began to look */
+    unsigned unschedulable_s;           /* how long a pod may find no node before that is told */
 };
 
-enum { UNSCHEDULABLE_PATIENCE_S = 10, BOOT_PATIENCE_S = 10 };
+enum { BOOT_PATIENCE_S = 10 };
 
 struct decision decide(const struct record *record, const struct moment *now) MUST_CHECK;
 /* What the status is to say when the API server has refused a step for `reason`, by the phase that it had; without the message. What sleeps stays asleep. */

@@ -17,6 +17,8 @@ def test_restart_adopts_running_terminals(make_service, engine, prefix, tmp_path
     container = engine.id_of(user)
     service.stop()
     service = make_service(folder=tmp_path / "s")
+    # A poll does not wait for the moment in which the guest is asked whether it is well.
+    assert service.get("/files/cwd", user=user).status == 200
     assert [row["id"] for row in service.get("/execute", user=user).json()] == [told["id"]]
     assert engine.id_of(user) == container
     assert service.terminals(user)[0]["status"] == "running"

@@ -24,6 +24,7 @@ MANAGED = "app.kubernetes.io/managed-by=terminals"
 EXACT = ("openwebui.com/user-id", "openwebui.com/policy-id", "openwebui.com/context-id")
 CORE = {"pods", "secrets", "services", "persistentvolumeclaims", "namespaces"}
 MANIFESTS = TOP / "deploy" / "kubernetes"
+PATIENCE = 90       # seconds for a node and a volume: other suites keep the cluster busy
 
 
 class Api:
@@ -103,7 +104,8 @@ class Cluster:
 
     def settings(self):
         """What a service needs to work on this engine."""
-        return {"BACKEND": self.backend, "KUBERNETES_NAMESPACE": self.namespace, "KUBERNETES_KUBECONFIG": self.kubeconfig}
+        return {"BACKEND": self.backend, "KUBERNETES_NAMESPACE": self.namespace, "KUBERNETES_KUBECONFIG": self.kubeconfig,
+                "KUBERNETES_UNSCHEDULABLE_SECONDS": PATIENCE}
 
     def provide(self, tag):
         """Sees to it that the node has the image as Docker has it."""
@@ -250,7 +252,8 @@ class OperatedCluster(Cluster):
         self.grant("operator.yaml")
         self.kubeconfig = self.account("terminals-orchestrator")
         settings = {"KUBERNETES_NAMESPACE": self.namespace, "KUBERNETES_KUBECONFIG": self.account("terminals-operator"), "HOST": "127.0.0.1",
-                    "STATE_DIR": str(self.folder), "OPERATOR_PORT": free_port(), "LOG_LEVEL": "DEBUG", "IMAGE": image}
+                    "STATE_DIR": str(self.folder), "OPERATOR_PORT": free_port(), "LOG_LEVEL": "DEBUG", "IMAGE": image,
+                    "KUBERNETES_UNSCHEDULABLE_SECONDS": PATIENCE}
         env = environment(self.folder, {f"TERMINALS_{name}": value for name, value in settings.items()})
         self.operator = subprocess.Popen([binary(), "operator"], env=env, cwd=self.folder, stdin=subprocess.DEVNULL,
                                          stdout=open(self.folder / "log", "ab"), stderr=subprocess.STDOUT)

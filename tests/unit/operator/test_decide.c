@@ -16,7 +16,7 @@ static const struct child of_earlier = { .present = true, .uid = "child", .owner
 static const struct child ending = { .present = true, .uid = "child", .owner_uid = "cr", .deleting = true };
 static const struct child unowned = { .present = true, .uid = "child" };
 
-static const struct moment now = { .wall_us = NOW_US, .monotonic_ms = 100000, .may_idle = true };
+static const struct moment now = { .wall_us = NOW_US, .monotonic_ms = 100000, .may_idle = true, .unschedulable_s = 10 };
 
 /* A terminal with everything in place. */
 static struct record running(void)

@@ -124,6 +124,8 @@ int context_id_normalise(struct str given, struct str *context_id, struct error 
     return 0;
 }
 
+bool managed_by_us(const char *value) { return value && strcmp(value, LABEL_MANAGED_BY_VALUE) == 0; }
+
 const char *context_type(const char *context_id)
 {
     struct str context = str_from(context_id);

@@ -50,5 +50,7 @@ const char *context_type(const char *context_id);
 #define LABEL_CONTEXT_TYPE "openwebui.com/context-type"
 #define LABEL_CONTEXT_HASH "openwebui.com/context-hash"
 #define LABEL_SPEC_HASH "openwebui.com/spec-hash"
+/* Whether an object is ours by its value of LABEL_MANAGED_BY; NULL: it has none. */
+bool managed_by_us(const char *value);
 
 #endif

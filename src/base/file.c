@@ -38,11 +38,16 @@ static int write_all(int fd, struct str data)
     return 0;
 }
 
+char *path_directory(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash == path ? xstrdup("/") : slash ? xstrndup(path, (size_t)(slash - path)) : xstrdup(".");
+}
+
 /* Makes a rename in the directory of `path` durable. */
 static void sync_directory_of(const char *path)
 {
-    const char *slash = strrchr(path, '/');
-    cleanup_free char *dir = slash == path ? xstrdup("/") : slash ? xstrndup(path, (size_t)(slash - path)) : xstrdup(".");
+    cleanup_free char *dir = path_directory(path);
     cleanup_fd int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd >= 0)
         (void)fsync(fd);

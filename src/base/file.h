@@ -18,6 +18,8 @@ int dir_make_at(int parent, const char *name, unsigned mode, int uid, int gid, s
 /* Removes everything inside the open directory, descending without following links or crossing into other
  * file systems; the directory itself stays. */
 int dir_empty(int dir, struct error *err) MUST_CHECK;
+/* The directory that `path` lies in: "/" at the top, "." for a bare name. The caller frees. */
+char *path_directory(const char *path) MUST_CHECK;
 /* Whether `name` is a plain path component: not empty, no '/', no NUL, not "." or "..", at most 255 bytes. */
 bool path_component_is_plain(struct str name);
 

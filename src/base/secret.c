@@ -1,5 +1,6 @@
 #include "base/secret.h"
 
+#include <limits.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <string.h>
@@ -24,6 +25,25 @@ void sha256_hex(struct str data, char out[static 65])
 bool secret_equal(struct str a, struct str b)
 {
     return a.len == b.len && CRYPTO_memcmp(a.len ? a.data : "", b.len ? b.data : "", a.len) == 0;
+}
+
+char *base64_decode(const char *text, size_t *len)
+{
+    size_t coded = strlen(text), padding = 0;
+
+    while (padding < coded && text[coded - 1 - padding] == '=')
+        padding++;
+    if (coded % 4 != 0 || coded > INT_MAX || padding > 2)
+        return NULL;
+    char *out = xcalloc(1, coded + 1);
+    int written = EVP_DecodeBlock((unsigned char *)out, (const unsigned char *)text, (int)coded);
+    if (written < 0) {
+        free(out);
+        return NULL;
+    }
+    *len = (size_t)written - padding;
+    out[*len] = '\0';
+    return out;
 }
 
 void secret_free(char *secret)

@@ -125,17 +125,11 @@ static struct settings *read_settings(const struct service *service)
     return settings;
 }
 
-/* Whether some caller can be let in at all. */
-static bool has_way_in(const struct settings *settings)
-{
-    return settings->api_keys.count > 0 || settings->open || settings->open_webui_url;
-}
-
 /* Where no key was given and one is needed, the one kept in the state directory, made if missing, becomes the key. */
 static int take_generated_key(struct service *service, struct error *err)
 {
     struct settings *settings = service->settings;
-    if (has_way_in(settings))
+    if (settings->api_keys.count > 0 || auth_mode_at_start(settings) != AUTH_API_KEY)
         return 0;
     bool made;
     if (auth_load_or_make_key(settings->state_dir, &service->key, &made, err) < 0)

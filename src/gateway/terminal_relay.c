@@ -10,8 +10,7 @@
 
 /* --- before the guest is there ---------------------------------------------------------------------------------------- */
 
-/* The guest answers it again, later: this one is for clients that take silence for death. */
-static bool answer_ping(struct client *client, struct str payload)
+bool terminal_answer_ping(struct client *client, struct str payload)
 {
     cleanup_buf struct buf frame = { 0 };
 
@@ -32,7 +31,8 @@ static bool follow_early(struct client *client, struct str data)
     for (struct str rest = data; rest.len > 0 && fine && !seen.close; rest = str_skip(rest, good)) {
         seen = (struct ws_seen){ .stop_at_ping = true };
         fine = ws_follow(&socket->from_client, rest, &good, &seen);
-        if (fine && seen.ping && !answer_ping(client, seen.ping_payload))
+        /* The guest answers it again, later: this one is for clients that take silence for death. */
+        if (fine && seen.ping && !terminal_answer_ping(client, seen.ping_payload))
             return false;
     }
     if (seen.close)

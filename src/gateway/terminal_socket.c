@@ -347,12 +347,10 @@ static void take_auth_message(struct client *client, struct str text)
 static void take_auth_frame(struct client *client, const struct ws_frame *frame, struct str payload)
 {
     struct terminal_socket *socket = client->socket;
-    cleanup_buf struct buf out = { 0 };
 
     switch (frame->opcode) {
     case WS_PING:
-        if (!ws_append_frame(&out, WS_PONG, payload, NULL) || !stream_write_str(&client->stream, buf_str(&out)))
-            client_close(client);
+        (void)terminal_answer_ping(client, payload);
         return;
     case WS_PONG:
         return;

@@ -65,6 +65,8 @@ void terminal_dial_failed(struct client *client);
 /* The guest agreed; `early` are its bytes after the head. */
 void terminal_relay_begin(struct client *client, struct str early);
 void terminal_relay_run(struct client *client);
+/* To a ping that does not reach the guest, or not yet. False: the client is closed. */
+bool terminal_answer_ping(struct client *client, struct str payload);
 /* Before the guest is there: takes what the client sends, within a bound, and sees when it leaves. False: it is over. */
 bool terminal_relay_early(struct client *client) MUST_CHECK;
 

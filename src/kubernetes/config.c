@@ -75,22 +75,9 @@ static char *without_spaces(const char *text)
 char *kube_base64_decode(const char *text)
 {
     cleanup_secret char *digits = without_spaces(text);
-    size_t len = strlen(digits), padding = 0;
-    char *out;
-    int written;
+    size_t len;
 
-    if (len % 4 != 0 || len > CONFIG_MAX)
-        return NULL;
-    while (padding < 2 && padding < len && digits[len - 1 - padding] == '=')
-        padding++;
-    out = xcalloc(1, len + 1);
-    written = EVP_DecodeBlock((unsigned char *)out, (const unsigned char *)digits, (int)len);
-    if (written < 0) {
-        free(out);
-        return NULL;
-    }
-    out[(size_t)written - padding] = '\0';
-    return out;
+    return strlen(digits) > CONFIG_MAX ? NULL : base64_decode(digits, &len);
 }
 
 /* `path` as the kubeconfig means it. The caller frees. */
@@ -335,8 +322,7 @@ static json_t *read_root(struct str text, const char *directory, struct error *e
 
 static json_t *read_file(const char *path, struct error *err)
 {
-    const char *slash = strrchr(path, '/');
-    cleanup_free char *directory = slash == path ? xstrdup("/") : slash ? xstrndup(path, (size_t)(slash - path)) : xstrdup("");
+    cleanup_free char *directory = strchr(path, '/') ? path_directory(path) : xstrdup("");
     cleanup_secret char *text = NULL;
     size_t len;
 

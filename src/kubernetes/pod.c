@@ -25,9 +25,17 @@ json_t *kube_merged(const json_t *below, const json_t *above)
 
 /* --- what a policy says --- */
 
-json_t *kube_policy_object(const json_t *policy, const char *camel, const char *snake)
+/* Under either spelling of the name; the second wins. */
+static json_t *policy_object(const json_t *policy, const char *camel, const char *snake)
 {
     return kube_merged(json_object_get(policy, camel), json_object_get(policy, snake));
+}
+
+json_t *kube_policy_pod_security(const json_t *policy) { return policy_object(policy, "podSecurityContext", "pod_security_context"); }
+
+json_t *kube_policy_container_security(const json_t *policy)
+{
+    return policy_object(policy, "containerSecurityContext", "container_security_context");
 }
 
 json_t *kube_policy_template(const json_t *policy)
@@ -114,7 +122,7 @@ static void take(json_t *to, const char *key, const json_t *from)
         json_object_set_new(to, key, json_deep_copy(value));
 }
 
-static const json_t *container_of(const json_t *pod)
+const json_t *kube_guest_container(const json_t *pod)
 {
     const json_t *list = kube_at(pod, "spec", "containers", NULL), *named = kube_named(list, TERMINAL_CONTAINER);
 
@@ -131,7 +139,7 @@ json_t *kube_cleaner_of(const json_t *pod)
     for (size_t i = 0; i < COUNT_OF(of_pod); i++)
         take(cleaner, of_pod[i], json_object_get(pod, "spec"));
     for (size_t i = 0; i < COUNT_OF(of_container); i++)
-        take(container, of_container[i], container_of(pod));
+        take(container, of_container[i], kube_guest_container(pod));
     json_object_set_new(cleaner, "container", container);
     return cleaner;
 }

@@ -13,8 +13,9 @@ json_t *kube_merged(const json_t *below, const json_t *above) MUST_CHECK;
 
 /* --- what a policy says --- */
 
-/* What it has under either spelling of a name; the second wins. */
-json_t *kube_policy_object(const json_t *policy, const char *camel, const char *snake) MUST_CHECK;
+/* Its security contexts, which may be spelt in two ways; empty objects when it has none. `policy` may be NULL. */
+json_t *kube_policy_pod_security(const json_t *policy) MUST_CHECK;
+json_t *kube_policy_container_security(const json_t *policy) MUST_CHECK;
 /* Its `podTemplate` as {metadata, spec}; a bare pod spec is taken too. Empty when there is none. */
 json_t *kube_policy_template(const json_t *policy) MUST_CHECK;
 /* The value of a variable, so that Kubernetes, which expands $(NAME) and reads "$$" as "$", hands over `value` as it is. The caller frees. */
@@ -27,6 +28,11 @@ void kube_put_privileges(json_t *context, bool allow_sudo, bool net_admin);
 /* --- security contexts: defaults of restricted mode, over them the settings', over them the terminal's own. Each may be NULL. --- */
 json_t *kube_pod_security(bool restricted, const json_t *settings, const json_t *own) MUST_CHECK;
 json_t *kube_container_security(bool restricted, const json_t *settings, const json_t *own) MUST_CHECK;
+
+/* --- a pod that is there, or its body --- */
+
+/* The guest's container: that of our name, else the first, as on pods of the original. Borrowed; NULL: there is none. */
+const json_t *kube_guest_container(const json_t *pod);
 
 /* --- emptying a home --- */
 

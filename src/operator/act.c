@@ -102,7 +102,8 @@ static bool is_owned_by_terminal(const json_t *object)
  * key of the Secret, but leaves it to us from now on. */
 static bool is_of_direct_backend(const struct job *job, const json_t *secret)
 {
-    return child_is_managed(secret) && !kube_at(secret, "metadata", "ownerReferences", NULL) && child_is_of_user(secret, json_text(job->spec, "userId"));
+    return managed_by_us(kube_label(secret, LABEL_MANAGED_BY)) && !kube_at(secret, "metadata", "ownerReferences", NULL) &&
+           child_is_of_user(secret, json_text(job->spec, "userId"));
 }
 
 static json_t *adoption_patch(const struct job *job, const json_t *object, bool own)

@@ -57,18 +57,11 @@ char *child_claim_name(const struct origin *origin)
 
 /* --- whose an object is --- */
 
-bool child_is_managed(const json_t *object)
-{
-    const char *manager = kube_label(object, LABEL_MANAGED_BY);
-
-    return manager && strcmp(manager, LABEL_MANAGED_BY_VALUE) == 0;
-}
-
 bool child_is_of_user(const json_t *object, const char *user)
 {
     const char *exact = kube_annotation(object, ANNOTATION_USER_ID), *label = kube_label(object, LABEL_USER_ID);
 
-    if (!user || !(child_is_managed(object) || kube_label(object, LABEL_TERMINAL)))
+    if (!user || !(managed_by_us(kube_label(object, LABEL_MANAGED_BY)) || kube_label(object, LABEL_TERMINAL)))
         return false;
     return exact ? strcmp(exact, user) == 0 : label && kube_label_stands_for(label, user);
 }

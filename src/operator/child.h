@@ -23,8 +23,6 @@ enum child_kind { CHILD_SECRET, CHILD_SERVICE, CHILD_PVC, CHILD_POD, CHILD_RESET
 char *child_name(enum child_kind kind, const char *terminal) MUST_CHECK;
 /* The name of the resource that an object with our label belongs to: its annotation, else what its name says. NULL: neither. */
 char *child_terminal(const json_t *object) MUST_CHECK;
-/* Whether it carries managed-by=terminals. */
-bool child_is_managed(const json_t *object) MUST_CHECK;
 /* Whether an object that is there under a name of ours may be this user's: it has a mark of ours, since a name alone says nothing ("postgres-pvc" may be a
  * database's), and its annotation, else its label, as on the original's, names the user. `user` may be NULL: then false. */
 bool child_is_of_user(const json_t *object, const char *user) MUST_CHECK;

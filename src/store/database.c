@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 
 enum { BUSY_STEP_MS = 10, BUSY_TIMEOUT_MS = 5000, BUSY_AGAIN_MS = 100 };
 
@@ -53,16 +54,9 @@ static int not_writable(const char *path, int number, struct error *err)
     return error_set_errno(err, ERR_IO, number, "the database %s cannot be opened for writing by user id %u", path, geteuid());
 }
 
-/* The directory that `path` lies in; the caller frees. */
-static char *directory_of(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? xstrndup(path, slash == path ? 1 : (size_t)(slash - path)) : xstrdup(".");
-}
-
 int database_check_writable(const char *path, struct error *err)
 {
-    cleanup_free char *directory = directory_of(path);
+    cleanup_free char *directory = path_directory(path);
     /* The write-ahead log lies beside the file and comes and goes with those who use it. */
     if (access(directory, W_OK | X_OK) < 0)
         return errno == ENOENT ? no_directory(path, ERR_NOT_FOUND, err) : not_writable(path, errno, err);

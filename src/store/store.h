@@ -1,8 +1,8 @@
 /* What the backend cannot keep: policies, lifecycles, activity, cached guest documents (orchestrator.md §5.1).
  *
- * Blocking; called from the pool, the fleet's threads and the commands, never from a gateway worker. Every function
- * may be called from any thread: what only reads has a connection and a lock of its own, and does not wait for writers. All texts are UTF-8. Errors: ERR_IO with what to do
- * (locked, not a database, not writable), ERR_NOT_FOUND, ERR_CONFLICT. Writes are durable when the call returns. */
+ * Blocking; called from the pool, the fleet's threads and the commands, never from a gateway worker. Every function may be called from any
+ * thread: what only reads has a connection and a lock of its own, and does not wait for writers. All texts are UTF-8. Errors: ERR_IO with
+ * what to do (locked, not a database, not writable), ERR_NOT_FOUND, ERR_CONFLICT. Writes are durable when the call returns. */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
 

@@ -23,10 +23,10 @@ json_t *container_labels(const struct terminal_key *key, const char *spec_hash)
 
 struct terminal_key *key_from_labels(const json_t *labels)
 {
-    const char *managed = json_text(labels, LABEL_MANAGED_BY), *user = json_text(labels, LABEL_USER_ID);
+    const char *user = json_text(labels, LABEL_USER_ID);
     const char *policy = json_text(labels, LABEL_POLICY), *context = json_text(labels, LABEL_CONTEXT_ID);
 
-    if (!managed || strcmp(managed, LABEL_MANAGED_BY_VALUE) != 0 || !user || !*user)
+    if (!managed_by_us(json_text(labels, LABEL_MANAGED_BY)) || !user || !*user)
         return NULL;
     return terminal_key_new(str_from(user), str_from(policy && *policy ? policy : DEFAULT_POLICY_ID),
                             str_from(context && *context ? context : DEFAULT_CONTEXT_ID));

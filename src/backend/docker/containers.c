@@ -46,6 +46,19 @@ int container_inspect(struct docker *docker, const char *reference, json_t **ins
     return container_inspect_status(docker, reference, inspection, &status, err);
 }
 
+int containers_list(struct docker *docker, const char *path, json_t **containers, struct error *err)
+{
+    cleanup_engine_answer struct engine_answer answer = { 0 };
+    struct engine_request request = { .operation = ENGINE_CONTAINER_LIST, .method = "GET", .path = path };
+
+    if (engine_call(docker->engine, &request, &answer, err) < 0)
+        return -1;
+    if (!json_is_array(answer.json))
+        return error_set(err, ERR_UNAVAILABLE, "the engine's list of containers is not understood");
+    *containers = steal(&answer.json);
+    return 0;
+}
+
 bool container_runs(const json_t *inspection)
 {
     return json_is_true(json_object_get(json_object_get(inspection, "State"), "Running"));

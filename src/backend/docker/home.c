@@ -239,16 +239,13 @@ static bool has_same_home(const json_t *container, const struct terminal_key *ke
 static int check_nobody_shares(struct docker *docker, const struct terminal_key *key, const char *directory, struct error *err)
 {
     cleanup_free char *path = running_of_user(key);
-    cleanup_engine_answer struct engine_answer answer = { 0 };
-    struct engine_request request = { .operation = ENGINE_CONTAINER_LIST, .method = "GET", .path = path };
+    cleanup_json json_t *containers = NULL;
     const json_t *container;
     size_t index;
 
-    if (engine_call(docker->engine, &request, &answer, err) < 0)
+    if (containers_list(docker, path, &containers, err) < 0)
         return error_wrap(err, "looking for terminals that share the home directory '%s'", directory);
-    if (!json_is_array(answer.json))
-        return error_set(err, ERR_UNAVAILABLE, "the engine's list of containers is not understood");
-    json_array_foreach(answer.json, index, container)
+    json_array_foreach(containers, index, container)
         if (has_same_home(container, key))
             return error_set(err, ERR_CONFLICT, "the home directory '%s' is shared by the user's terminals of all policies, and the one of policy '%s' runs; stop it first",
                              directory, json_text(json_object_get(container, "Labels"), LABEL_POLICY));

@@ -64,7 +64,7 @@ int docker_diagnose(struct docker *docker, const struct terminal_ref *ref, char 
         return -1;
     if (!container_is_of(inspection, ref->key))
         return error_set(err, ERR_NOT_FOUND, "there is no container of this terminal");
-    if (!json_is_true(json_object_get(json_object_get(inspection, "State"), "Running")))
+    if (!container_runs(inspection))
         (void)container_exit_reason(inspection, reason);
     log = read_log(docker, json_text(inspection, "Id"));
     *text = xasprintf("%s; %s", reason, log);

@@ -31,13 +31,13 @@ static bool is_ipv4(const char *address)
 
 static void read_facts(const json_t *network, struct network_facts *facts)
 {
-    const char *label = json_text(json_object_get(network, "Labels"), LABEL_MANAGED_BY), *id = json_text(network, "Id");
+    const char *id = json_text(network, "Id");
     const json_t *configs = json_object_get(json_object_get(network, "IPAM"), "Config");
     const json_t *config;
     size_t index;
 
     *facts = (struct network_facts){ .id = id ? xstrdup(id) : NULL, .bridge = bridge_interface(network),
-                                     .managed = label && strcmp(label, LABEL_MANAGED_BY_VALUE) == 0 };
+                                     .managed = managed_by_us(json_text(json_object_get(network, "Labels"), LABEL_MANAGED_BY)) };
     json_array_foreach(configs, index, config) {
         const char *gateway = json_text(config, "Gateway");
 

@@ -94,6 +94,8 @@ char *home_directory_name(int data_dir, const struct terminal_key *key, const ch
 int container_inspect(struct docker *docker, const char *reference, json_t **inspection, struct error *err) MUST_CHECK;
 /* container_inspect() that also tells the status of the engine's answer; 0: there was none. */
 int container_inspect_status(struct docker *docker, const char *reference, json_t **inspection, int *status, struct error *err) MUST_CHECK;
+/* The array that GET of `path`, "/containers/json?…", answers. The caller owns it. */
+int containers_list(struct docker *docker, const char *path, json_t **containers, struct error *err) MUST_CHECK;
 /* Removes by id, by force, and waits until it is gone. Success when there is none. `anonymous_volumes` too: never those with a name. */
 int container_remove(struct docker *docker, const char *id, bool anonymous_volumes, struct error *err) MUST_CHECK;
 /* The same without force. ERR_CONFLICT: it runs, and stays. */

@@ -66,26 +66,13 @@ static char *base64_url_encode(struct str data)
     return out;
 }
 
-/* NULL when it is no base64. The result is NUL-terminated. */
-static char *base64_decode(const char *text)
+/* Also without the padding. NULL when it is no base64. The result is NUL-terminated. */
+static char *decode_auth(const char *text)
 {
     cleanup_free char *padded = xasprintf("%s%.*s", text, (int)((4 - strlen(text) % 4) % 4), "===");
-    size_t len = strlen(padded), padding = 0;
-    char *out;
-    int written;
+    size_t len;
 
-    if (len > CONFIG_MAX)
-        return NULL;
-    while (padding < 2 && padding < len && padded[len - 1 - padding] == '=')
-        padding++;
-    out = xcalloc(1, len + 1);
-    written = EVP_DecodeBlock((unsigned char *)out, (const unsigned char *)padded, (int)len);
-    if (written < 0) {
-        free(out);
-        return NULL;
-    }
-    out[(size_t)written - padding] = '\0';
-    return out;
+    return strlen(padded) > CONFIG_MAX ? NULL : base64_decode(padded, &len);
 }
 
 /* --- the header's value -------------------------------------------------------------------------------------- */
@@ -109,7 +96,7 @@ static char *auth_from_entry(const json_t *entry, const char *server)
 
     if (token && *token)
         return encode_auth(NULL, NULL, token, server);
-    if (encoded && *encoded && (pair = base64_decode(encoded)) && (colon = strchr(pair, ':'))) {
+    if (encoded && *encoded && (pair = decode_auth(encoded)) && (colon = strchr(pair, ':'))) {
         *colon = '\0';
         return encode_auth(pair, colon + 1, NULL, server);
     }

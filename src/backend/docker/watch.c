@@ -37,19 +37,6 @@ static int ask_engine_time(struct docker *docker, char since[static 40], struct 
     return 0;
 }
 
-static int list_ours(struct docker *docker, json_t **containers, struct error *err)
-{
-    cleanup_engine_answer struct engine_answer answer = { 0 };
-    struct engine_request request = { .operation = ENGINE_CONTAINER_LIST, .method = "GET", .path = LIST_PATH };
-
-    if (engine_call(docker->engine, &request, &answer, err) < 0)
-        return -1;
-    if (!json_is_array(answer.json))
-        return error_set(err, ERR_UNAVAILABLE, "the engine's list of containers is not understood");
-    *containers = steal(&answer.json);
-    return 0;
-}
-
 /* A container's own name stands first or alone; names with a second '/' are links of others to it. */
 static const char *own_name(const json_t *container)
 {
@@ -108,9 +95,7 @@ static void look(struct event_stream *stream, const char *name)
 
 static void take_container_event(struct event_stream *stream, const char *action, const json_t *attributes)
 {
-    const char *managed_by = json_text(attributes, LABEL_MANAGED_BY);
-
-    if (!managed_by || strcmp(managed_by, LABEL_MANAGED_BY_VALUE) != 0)
+    if (!managed_by_us(json_text(attributes, LABEL_MANAGED_BY)))
         return;
     look(stream, json_text(attributes, "name"));
     /* Only now: by the old name alone the terminal would seem gone. */
@@ -206,7 +191,7 @@ static enum watch_result watch_once(struct docker *docker, bool *listed, struct 
         return WATCH_FAILED;
     /* Before the request: what is made while the engine answers is not in its answer, and must not count as gone. */
     observe_listing_begin(docker);
-    if (list_ours(docker, &containers, err) < 0)
+    if (containers_list(docker, LIST_PATH, &containers, err) < 0)
         return WATCH_FAILED;
     docker->observer->reachable(docker->observer, NULL);
     if (report_listing(docker, containers, &refused, err) < 0)

@@ -318,9 +318,8 @@ void *keeper_run(void *kubernetes)
     while (!atomic_load(&k->stopping)) {
         struct round round = { .k = k, .now = clock_monotonic_ms() };
         round.next = round.now + ROUND_MS;
-        if (round.now >= policy_due_ms) {
+        if (round.now >= policy_due_ms)
             policy_due_ms = round.now + (network_policy_apply(k) ? POLICY_MS : ROUND_MS);
-        }
         collect(&round);
         perform_all(&round);
         sleep_for(k, LEAST_PAUSE_MS, false);

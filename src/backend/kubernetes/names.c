@@ -47,11 +47,7 @@ json_t *terminal_metadata(const struct terminal_key *key, const char *namespace,
 
 /* --- reading ------------------------------------------------------------------------------------------------- */
 
-static bool is_managed(const json_t *object)
-{
-    const char *managed = kube_label(object, LABEL_MANAGED_BY);
-    return managed && strcmp(managed, LABEL_MANAGED_BY_VALUE) == 0;
-}
+static bool is_managed(const json_t *object) { return managed_by_us(kube_label(object, LABEL_MANAGED_BY)); }
 
 static bool is_exact(const json_t *object)
 {

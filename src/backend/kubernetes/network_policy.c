@@ -232,9 +232,8 @@ static void remove_policy(struct kubernetes *k)
 
     if (kube_get(k->client, &KUBE_NETWORK_POLICIES, k->namespace, network_policy_name, &policy, &err) < 0)
         return;
-    const char *managed = kube_label(policy, LABEL_MANAGED_BY);
     struct kube_delete_options options = { .uid = kube_uid(policy), .grace_s = -1 };
-    if (!managed || strcmp(managed, LABEL_MANAGED_BY_VALUE) != 0)
+    if (!managed_by_us(kube_label(policy, LABEL_MANAGED_BY)))
         return;
     if (kube_delete(k->client, &KUBE_NETWORK_POLICIES, k->namespace, network_policy_name, &options, &err) < 0 && err.class != ERR_NOT_FOUND)
         log_warning("the NetworkPolicy is switched off, but cannot be removed", LOG_STR("name", network_policy_name), LOG_ERR(&err));

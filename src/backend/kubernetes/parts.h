@@ -205,6 +205,7 @@ bool current_start_exists(const struct kubernetes *k, const char *name);       /
 struct object_id {
     char *uid, *version;
 };
+struct object_id object_id_of(const json_t *object) MUST_CHECK;
 void object_id_clear(struct object_id *id);
 #define cleanup_object_id __attribute__((cleanup(object_id_clear)))
 
@@ -227,7 +228,7 @@ struct home {
     char *claim, *sub_path;             /* owned; sub_path NULL: the whole volume */
     char *cleaner;                      /* the annotation's JSON, or NULL */
     bool unused;                        /* the volume was never bound: nothing is in it */
-    char *created_uid, *created_version;        /* made by this call */
+    struct object_id created;           /* the claim, if this call made it */
 };
 void home_clear(struct home *home);
 #define cleanup_home __attribute__((cleanup(home_clear)))

@@ -6,13 +6,14 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <openssl/evp.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/secret.h"
+#include "kubernetes/pod.h"
 
 #define SECRET_GRACE_MS 5000
+#define CODED_KEY_MAX 8192
 
 /* --- entries ------------------------------------------------------------------------------------------------- */
 
@@ -94,23 +95,16 @@ struct object_entry *picture_object(const struct kubernetes *k, enum kind kind, 
 char *secret_read_key(const json_t *secret)
 {
     const char *plain = kube_text_at(secret, "stringData", API_KEY_FIELD, NULL), *coded = kube_text_at(secret, "data", API_KEY_FIELD, NULL);
-    size_t len = coded ? strlen(coded) : 0;
-    int decoded;
+    size_t len;
 
     if (plain && *plain)
         return xstrdup(plain);
-    if (len == 0 || len > 8192)
+    if (!coded || strlen(coded) > CODED_KEY_MAX)
         return NULL;
-    char *key = xmalloc(len + 1);
-    decoded = EVP_DecodeBlock((unsigned char *)key, (const unsigned char *)coded, (int)len);
-    for (size_t i = len; decoded > 0 && i > 0 && coded[i - 1] == '='; i--)
-        decoded--;
-    if (decoded <= 0 || memchr(key, '\0', (size_t)decoded) || str_has_control(str_of(key, (size_t)decoded))) {
-        free(key);
+    cleanup_secret char *key = base64_decode(coded, &len);
+    if (!key || len == 0 || memchr(key, '\0', len) || str_has_control(str_of(key, len)))
         return NULL;
-    }
-    key[decoded] = '\0';
-    return key;
+    return steal(&key);
 }
 
 static bool is_key_of(const struct pod_entry *pod, const char *guest_key)
@@ -243,13 +237,6 @@ void picture_tell_absent(struct kubernetes *k, const char *name, const struct te
 
 /* --- pods ---------------------------------------------------------------------------------------------------- */
 
-static const char *image_of(const json_t *pod)
-{
-    const json_t *list = kube_at(pod, "spec", "containers", NULL), *named = kube_named(list, TERMINAL_CONTAINER);
-
-    return json_text(named ? named : json_array_get(list, 0), "image");
-}
-
 static void remove_pod(struct kubernetes *k, struct pod_entry *pod)
 {
     (void)map_remove(&k->pods, str_from(pod->name));
@@ -285,7 +272,7 @@ static void note_pod(struct kubernetes *k, const json_t *object)
     pod_state_read(object, pod->was_ready, &pod->state);
     pod->was_ready = pod->was_ready || pod->state.ready;
     (void)snprintf(pod->key_hash, sizeof(pod->key_hash), "%s", key_hash ? key_hash : "");
-    xreplace(&pod->image, image_of(object));
+    xreplace(&pod->image, json_text(kube_guest_container(object), "image"));
     xreplace(&pod->spec_hash, kube_annotation(object, ANNOTATION_SPEC_HASH));
     pod->listing = k->listeners[KIND_PODS].listing;
     if (!pod->state.unschedulable)

@@ -18,7 +18,7 @@ static json_t *secret_body(const struct kubernetes *k, const struct terminal_key
 
 static bool is_operators(const json_t *secret) { return kube_label(secret, LABEL_TERMINAL) != NULL; }
 
-static struct object_id object_id_of(const json_t *object)
+struct object_id object_id_of(const json_t *object)
 {
     return (struct object_id){ xstrdup(kube_uid(object)), xstrdup(kube_text_at(object, "metadata", "resourceVersion", NULL)) };
 }

@@ -1,11 +1,11 @@
 /* Starting a terminal: first the Secret and the home's claim, side by side, then the Service and the pod, side by side. Names follow from the key, so that whoever
  * starts the same terminal at the same time, here or in another orchestrator, meets the other's objects and uses them. */
 #include "backend/kubernetes/parts.h"
-#include "kubernetes/pod.h"
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/pool.h"
+#include "kubernetes/pod.h"
 
 #define POD_DEADLINE_MS 60000           /* for an old pod of the same name to go */
 #define WIPE_DEADLINE_MS 120000         /* for a home that is being emptied */

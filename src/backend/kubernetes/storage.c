@@ -14,8 +14,7 @@ void home_clear(struct home *home)
     free(home->claim);
     free(home->sub_path);
     free(home->cleaner);
-    free(home->created_uid);
-    free(home->created_version);
+    object_id_clear(&home->created);
 }
 
 /* --- bodies -------------------------------------------------------------------------------------------------- */
@@ -148,8 +147,7 @@ static int create_or_adopt(struct kubernetes *k, const char *claim_name, const c
         bool taken = false;
         if (kube_create(k->client, &KUBE_PVCS, k->namespace, body, &made, err) == 0) {
             fill_home(home, made);
-            home->created_uid = xstrdup(kube_uid(made));
-            home->created_version = xstrdup(kube_text_at(made, "metadata", "resourceVersion", NULL));
+            home->created = object_id_of(made);
             return 1;
         }
         if (err->class != ERR_CONFLICT)
@@ -267,9 +265,9 @@ bool home_may_be_shared(struct kubernetes *k, const char *name)
 
 void home_claim_undo(struct kubernetes *k, const struct home *home)
 {
-    struct kube_delete_options options = { .uid = home->created_uid, .resource_version = home->created_version, .grace_s = -1 };
+    struct kube_delete_options options = { .uid = home->created.uid, .resource_version = home->created.version, .grace_s = -1 };
     struct error err;
 
-    if (home->created_uid && kube_delete(k->client, &KUBE_PVCS, k->namespace, home->claim, &options, &err) < 0 && err.class != ERR_NOT_FOUND)
+    if (home->created.uid && kube_delete(k->client, &KUBE_PVCS, k->namespace, home->claim, &options, &err) < 0 && err.class != ERR_NOT_FOUND)
         log_debug("a claim that a failed start made stays", LOG_STR("claim", home->claim), LOG_ERR(&err));
 }

@@ -50,6 +50,11 @@ static json_t *bare_object(const struct resource *resource, const struct termina
     return object;
 }
 
+static void annotate(json_t *object, const char *key, const char *text)
+{
+    json_object_set_new(json_object_get(json_object_get(object, "metadata"), "annotations"), key, json_string(text));
+}
+
 /* --- spec --- */
 
 static void put_if_filled(json_t *to, const char *key, json_t *object)
@@ -139,8 +144,7 @@ static json_int_t idle_minutes(const struct resource *resource, const struct ter
 static void put_security(json_t *to, const struct resource *resource, const struct terminal_spec *spec)
 {
     const struct settings *settings = resource->settings;
-    cleanup_json json_t *of_container = kube_policy_object(spec->policy, "containerSecurityContext", "container_security_context");
-    cleanup_json json_t *of_pod = kube_policy_object(spec->policy, "podSecurityContext", "pod_security_context");
+    cleanup_json json_t *of_container = kube_policy_container_security(spec->policy), *of_pod = kube_policy_pod_security(spec->policy);
     json_t *container = kube_merged(settings->kubernetes_container_security_context, of_container);
 
     kube_put_privileges(container, spec->allow_sudo, spec->net_admin && !spec->restricted);
@@ -168,7 +172,7 @@ json_t *resource_object(const struct resource *resource, const struct terminal_s
 
     if (kube_refuse_network(spec->network, err) < 0)
         return NULL;
-    json_object_set_new(json_object_get(json_object_get(object, "metadata"), "annotations"), ANNOTATION_SPEC_HASH, json_string(hash));
+    annotate(object, ANNOTATION_SPEC_HASH, hash);
     json_object_set_new(to, "image", json_string(spec->image));
     put_environment(to, spec->env);
     json_object_set_new(to, "idleTimeoutMinutes", json_integer(idle_minutes(resource, spec)));
@@ -190,7 +194,7 @@ json_t *resource_reset_object(const struct resource *resource, const struct term
     const struct terminal_spec spec = { .restricted = settings->restricted, .allow_sudo = true };
     json_t *object = bare_object(resource, ref->key, name), *to = json_object_get(object, "spec");
 
-    json_object_set_new(json_object_get(json_object_get(object, "metadata"), "annotations"), ANNOTATION_RESET, json_string(token));
+    annotate(object, ANNOTATION_RESET, token);
     json_object_set_new(to, "image", json_string(image));
     json_object_set_new(to, "storageMode", json_string(mode ? mode : "per-user"));
     json_object_set_new(to, "restricted", json_boolean(spec.restricted));

@@ -99,12 +99,7 @@ static bool is_of_key(const json_t *there, const struct terminal_key *key)
 }
 
 /* One that lost the mark by which we watch would never be seen. */
-static bool is_marked(const json_t *there)
-{
-    const char *managed = kube_label(there, LABEL_MANAGED_BY);
-
-    return managed && strcmp(managed, LABEL_MANAGED_BY_VALUE) == 0;
-}
+static bool is_marked(const json_t *there) { return managed_by_us(kube_label(there, LABEL_MANAGED_BY)); }
 
 static int use_existing(struct resource *resource, const struct terminal_spec *spec, json_t *there, const json_t *wanted, struct error *err)
 {

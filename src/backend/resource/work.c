@@ -1,5 +1,4 @@
 /* What needs a call for an entry, on the queue's threads: the key of a new pod is read, activity is written. */
-#include <openssl/evp.h>
 #include <string.h>
 
 #include "backend/resource/parts.h"
@@ -26,23 +25,6 @@ static bool begin_key_job(struct resource *resource, const struct entry *entry, 
     return true;
 }
 
-static char *decode(const char *base64)
-{
-    size_t len = strlen(base64);
-    char *text = xcalloc(1, len + 4);
-    int written = EVP_DecodeBlock((unsigned char *)text, (const unsigned char *)base64, (int)len);
-    size_t padding = 0;
-
-    while (padding < 2 && padding < len && base64[len - 1 - padding] == '=')
-        padding++;
-    if (written < 0 || (size_t)written <= padding) {
-        secret_free(text);
-        return NULL;
-    }
-    text[(size_t)written - padding] = 0;
-    return text;
-}
-
 /* The key may have been made anew since this pod began; then the pod is about to be replaced. */
 static int read_key(struct resource *resource, const struct key_job *job, char **key, struct error *err)
 {
@@ -57,7 +39,10 @@ static int read_key(struct resource *resource, const struct key_job *job, char *
     sha256_hex(str_from(base64), digest);
     if (job->hash[0] && strncmp(digest, job->hash, strlen(job->hash)) != 0)
         return error_set(err, ERR_CONFLICT, "secret %s is not the one that the pod got", job->secret);
-    *key = decode(base64);
+    size_t len = 0;
+    *key = base64_decode(base64, &len);
+    if (len == 0)
+        secret_free(steal(key));
     return *key ? 0 : error_set(err, ERR_INVALID, "secret %s holds no key that can be read", job->secret);
 }
 

@@ -160,6 +160,21 @@ static void secrets_compare_whole(void **state)
     assert_string_equal(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 
+static void base64_is_decoded_strictly(void **state)
+{
+    static const struct { const char *text; size_t len; const char *bytes; } rows[] = {
+        { "", 0, "" }, { "YWJj", 3, "abc" }, { "YWI=", 2, "ab" }, { "YQ==", 1, "a" }, { "YQBi", 3, "a\0b" },
+        { "YWJ", 0, NULL }, { "YW!j", 0, NULL }, { "YWJjYQ", 0, NULL }, { "Y===", 0, NULL }, { "====", 0, NULL },
+    };
+
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        size_t len = 0;
+        cleanup_secret char *bytes = base64_decode(rows[i].text, &len);
+        if ((bytes != NULL) != (rows[i].bytes != NULL) || (bytes && (len != rows[i].len || memcmp(bytes, rows[i].bytes, len + 1) != 0)))
+            fail_msg("'%s'", rows[i].text);
+    }
+}
+
 static void json_is_strict_and_merges(void **state)
 {
     struct error err;
@@ -258,6 +273,7 @@ int main(void)
         cmocka_unit_test(times_are_written_and_read),
         cmocka_unit_test(random_texts_have_their_form),
         cmocka_unit_test(secrets_compare_whole),
+        cmocka_unit_test(base64_is_decoded_strictly),
         cmocka_unit_test(json_is_strict_and_merges),
         cmocka_unit_test(json_writes_reals_as_short_as_they_were),
         cmocka_unit_test(json_nests_as_deep_as_a_threads_stack_bears),

@@ -51,6 +51,16 @@ static void put_schedule(struct fixture *f, const char *schedule)
     assert_int_equal(store_put_lifecycle(f->store, "default", data, &err), 0);
 }
 
+/* A fleet that has swept once and knows ann's home, whose terminal does not run. */
+static void begin_with_schedule(struct fixture *f, const char *last_seen, const char *schedule, bool thorough)
+{
+    put_last_seen(f, "ann", last_seen);
+    put_schedule(f, schedule);
+    fleet_begin(f);
+    EVENTUALLY(is_listed(f));
+    reset_sweep(f->fleet, thorough);
+}
+
 static void run_sql(struct fixture *f, const char *sql)
 {
     cleanup_free char *path = xasprintf("%s/terminals.db", f->directory);
@@ -293,11 +303,7 @@ static void a_reset_that_fell_due_is_applied_after_an_idle_stop(void **state)
 static void a_reset_reaches_a_terminal_that_does_not_run(void **state)
 {
     struct fixture *f = *state;
-    put_last_seen(f, "ann", "2026-11-20T00:00:00Z");
-    put_schedule(f, "@daily");
-    fleet_begin(f);
-    EVENTUALLY(is_listed(f));
-    reset_sweep(f->fleet, false);
+    begin_with_schedule(f, "2026-11-20T00:00:00Z", "@daily", false);
     assert_int_equal(f->engine.wipes, 0);
     move_clock(86400);
     reset_sweep(f->fleet, false);
@@ -308,11 +314,7 @@ static void a_reset_reaches_a_terminal_that_does_not_run(void **state)
 static void a_failed_wipe_is_not_marked_and_tried_again(void **state)
 {
     struct fixture *f = *state;
-    put_last_seen(f, "ann", "2026-11-20T00:00:00Z");
-    put_schedule(f, "@daily");
-    fleet_begin(f);
-    EVENTUALLY(is_listed(f));
-    reset_sweep(f->fleet, false);
+    begin_with_schedule(f, "2026-11-20T00:00:00Z", "@daily", false);
     move_clock(86400);
     SET(f, wipe_fails, ERR_INTERNAL);
     reset_sweep(f->fleet, false);
@@ -346,11 +348,7 @@ static void stop_ann(struct fixture *f)
 static void a_reset_waits_for_a_database_that_can_be_written(void **state)
 {
     struct fixture *f = *state;
-    put_last_seen(f, "ann", "2026-11-24T06:00:00Z");
-    put_schedule(f, "2026-11-24T06:05:00Z");
-    fleet_begin(f);
-    EVENTUALLY(is_listed(f));
-    reset_sweep(f->fleet, true);
+    begin_with_schedule(f, "2026-11-24T06:00:00Z", "2026-11-24T06:05:00Z", true);
     move_clock(600);
     run_sql(f, "CREATE TRIGGER full BEFORE UPDATE ON policy_lifecycle_states BEGIN SELECT RAISE(FAIL, 'full'); END");
     for (int i = 0; i < 3; i++) {
@@ -373,11 +371,7 @@ static void a_reset_waits_for_a_database_that_can_be_written(void **state)
 static void a_database_that_fails_between_wipe_and_mark_costs_one_wipe(void **state)
 {
     struct fixture *f = *state;
-    put_last_seen(f, "ann", "2026-11-24T06:00:00Z");
-    put_schedule(f, "2026-11-24T06:05:00Z");
-    fleet_begin(f);
-    EVENTUALLY(is_listed(f));
-    reset_sweep(f->fleet, true);
+    begin_with_schedule(f, "2026-11-24T06:00:00Z", "2026-11-24T06:05:00Z", true);
     move_clock(600);
     run_sql(f, "CREATE TRIGGER full BEFORE UPDATE ON policy_lifecycle_states WHEN json_extract(new.data, '$.reset.last_applied_at') NOTNULL"
                " BEGIN SELECT RAISE(FAIL, 'full'); END");
@@ -394,11 +388,7 @@ static void a_database_that_fails_between_wipe_and_mark_costs_one_wipe(void **st
 static void a_schedule_that_was_away_does_not_come_back_due(void **state)
 {
     struct fixture *f = *state;
-    put_last_seen(f, "ann", "2026-11-20T00:00:00Z");
-    put_schedule(f, "@daily");
-    fleet_begin(f);
-    EVENTUALLY(is_listed(f));
-    reset_sweep(f->fleet, false);
+    begin_with_schedule(f, "2026-11-20T00:00:00Z", "@daily", false);
     put_schedule(f, "");
     reset_sweep(f->fleet, true);
     move_clock(3 * 86400);

@@ -3,6 +3,15 @@
 
 #define OK_HELLO "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
+/* A request whose head has reached the guest. */
+static void ask(int *client, int *guest)
+{
+    *client = client_connect();
+    say(*client, "GET /x HTTP/1.1\r\nHost: x\r\n" ALICE "\r\n");
+    *guest = guest_accept();
+    (void)hear_head(*guest);
+}
+
 static void small_get_goes_through_and_keeps_both_connections(void **state)
 {
     int client = client_connect();
@@ -112,10 +121,8 @@ static void chunked_bodies_are_coded_anew_both_ways(void **state)
 
 static void answers_until_close_become_chunked(void **state)
 {
-    int client = client_connect();
-    say(client, "GET /x HTTP/1.1\r\nHost: x\r\n" ALICE "\r\n");
-    int guest = guest_accept();
-    (void)hear_head(guest);
+    int client, guest;
+    ask(&client, &guest);
     say(guest, "HTTP/1.0 200 OK\r\n\r\nabc");
     (void)close(guest);
     assert_has(hear_head(client), "Transfer-Encoding: chunked\r\n");
@@ -134,10 +141,8 @@ static void reset(int fd)
 
 static void an_answer_until_close_that_breaks_off_is_not_whole(void **state)
 {
-    int client = client_connect();
-    say(client, "GET /x HTTP/1.1\r\nHost: x\r\n" ALICE "\r\n");
-    int guest = guest_accept();
-    (void)hear_head(guest);
+    int client, guest;
+    ask(&client, &guest);
     say(guest, "HTTP/1.0 200 OK\r\n\r\nabc");
     (void)hear_head(client);
     hear(client, "3\r\nabc\r\n");
@@ -441,10 +446,8 @@ static void guests_that_break_the_protocol_are_502(void **state)
 
 static void broken_chunks_cut_the_client_off(void **state)
 {
-    int client = client_connect();
-    say(client, "GET /x HTTP/1.1\r\nHost: x\r\n" ALICE "\r\n");
-    int guest = guest_accept();
-    (void)hear_head(guest);
+    int client, guest;
+    ask(&client, &guest);
     say(guest, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\nzz");
     (void)hear_head(client);
     hear(client, "2\r\nab\r\n");
@@ -473,10 +476,8 @@ static void silent_guest_times_out_although_the_client_speaks(void **state)
     stop_gateway();
     settings.read_timeout_s = 1;
     start_gateway();
-    int client = client_connect();
-    say(client, "GET /x HTTP/1.1\r\nHost: x\r\n" ALICE "\r\n");
-    int guest = guest_accept();
-    (void)hear_head(guest);
+    int client, guest;
+    ask(&client, &guest);
     struct pollfd wait = { .fd = client, .events = POLLIN };
     int64_t began = clock_monotonic_ms();
     while (poll(&wait, 1, 300) == 0 && clock_monotonic_ms() - began < PATIENCE_MS)
@@ -491,10 +492,8 @@ static void silent_guest_times_out(void **state)
     stop_gateway();
     settings.read_timeout_s = 1;
     start_gateway();
-    int client = client_connect();
-    say(client, "GET /x HTTP/1.1\r\nHost: x\r\n" ALICE "\r\n");
-    int guest = guest_accept();
-    (void)hear_head(guest);
+    int client, guest;
+    ask(&client, &guest);
     const char *head = hear_head(client);
     assert_has(head, "HTTP/1.1 504 ");
     assert_string_equal(hear_body(client, head), "{\"error\":\"Upstream response timed out\"}");
@@ -506,10 +505,8 @@ static void silent_guest_times_out(void **state)
 
 static void client_that_leaves_cancels_its_request(void **state)
 {
-    int client = client_connect();
-    say(client, "GET /x HTTP/1.1\r\nHost: x\r\n" ALICE "\r\n");
-    int guest = guest_accept();
-    (void)hear_head(guest);
+    int client, guest;
+    ask(&client, &guest);
     (void)close(client);
     hear_end(guest);
     (void)close(guest);
